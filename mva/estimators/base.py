@@ -7,10 +7,12 @@ names the views that it can take.
 Both say which changes of a vector leave the dependence as it is (`invariances`, see `invariances_of`).
 """
 
-from collections.abc import Sequence
-from typing import Any, ClassVar, Protocol, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from mva.models.value_vector import LowRank
 
@@ -49,6 +51,78 @@ class Estimator(Protocol[SampleIn]):
 
     def __call__(self, x: SampleIn, y: SampleIn) -> Tensor:
         """Return one dependence per module, differentiable in `x` and `y`. Shape: `(modules,)`."""
+        ...
+
+
+class Critic(Estimator[Tensor], Protocol):
+    """A network that, fitted to samples, bounds their mutual information: the living form of a learned estimator.
+
+    When called it is an estimator whose parameters are taken as they are: no gradient reaches them. The calls are
+    deterministic, so that training can be resumed and repeated.
+    """
+
+    def fit_loss(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the critic's own objective, to be minimised over its parameters. Shape: `()`."""
+        ...
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Give what is fitted."""
+        ...
+
+    def requires_grad_(self, requires_grad: bool = True) -> Any:
+        """Let the parameters take gradients, or no longer."""
+        ...
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> Any:
+        """Move the critic to where the samples are."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give what a checkpoint keeps."""
+        ...
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any:
+        """Take what a checkpoint kept."""
+        ...
+
+
+@dataclass(frozen=True)
+class CriticBudget:
+    """How a critic is fitted: `warmup` Adam steps before the first batch, then `steps` before every later one.
+
+    Each step sees all samples. They change little from batch to batch: a critic with many steps learns them by heart,
+    and then reports dependence of independent vectors. Outside training, where vectors are only measured, a critic gets
+    the warm-up alone, on one half of the samples, and is asked about the other.
+    """
+
+    warmup: int = 100
+    steps: int = 2
+    learning_rate: float = 2e-3
+
+    def __post_init__(self) -> None:
+        """Refuse budgets that fit nothing.
+
+        Raises:
+            ValueError: If the warm-up or the learning rate is not positive, or the steps are negative.
+        """
+        if self.warmup < 1 or self.steps < 0 or not 0 < self.learning_rate < float("inf"):
+            raise ValueError(
+                f"estimator.budget has warmup {self.warmup}, steps {self.steps}, learning_rate {self.learning_rate}: "
+                f"need warmup >= 1, steps >= 0 and a positive learning rate."
+            )
+
+
+@runtime_checkable
+class LearnedEstimator(Protocol):
+    """The configuration of an estimator that has a critic. It is an `Estimator` itself, fitted anew at every call."""
+
+    @property
+    def budget(self) -> CriticBudget:
+        """How the critic is fitted."""
+        ...
+
+    def critic(self, seed: int) -> Critic:
+        """Make a fresh critic, the same one for the same seed."""
         ...
 
 

@@ -34,6 +34,14 @@ class LowRankStack:
 
 
 @dataclass(frozen=True)
+class FrozenSamples:
+    """What a view shows of earlier vectors in modules of equal shapes; a module comes once for each vector."""
+
+    modules: tuple[str, ...]
+    samples: Any
+
+
+@dataclass(frozen=True)
 class FactorRows:
     """The r rows of A, or the r columns of B, as samples: the paper's public code takes the rows of A.
 
@@ -137,7 +145,15 @@ def dependence(estimator: Estimator[Any], view: View[Any], current: Factors, ear
     Raises:
         IncompatibleView: If the estimator can't take the view.
     """
-    sums = [values.sum() for _, values in _measured(estimator, view, current, earlier)]
+    check_view(estimator, view)
+    return total_dependence(estimator, view, current, freeze(view, current, earlier))
+
+
+def total_dependence(
+    estimator: Estimator[Any], view: View[Any], current: Factors, earlier: Sequence[FrozenSamples]
+) -> Tensor:
+    """Like `dependence`, of samples of the earlier vectors that were made before. Shape: `()`."""
+    sums = [estimator(x, y).sum() for x, y in paired(view, current, earlier)]
     return torch.stack(sums).sum() if sums else torch.zeros(())
 
 
@@ -148,28 +164,33 @@ def per_module(
 
     The modules come in the order of `current`.
     """
+    check_view(estimator, view)
     totals: dict[str, Tensor] = {}
-    for names, values in _measured(estimator, view, current, earlier):
-        for name, value in zip(names, values, strict=True):
+    frozen = freeze(view, current, earlier)
+    for group, (x, y) in zip(frozen, paired(view, current, frozen), strict=True):
+        for name, value in zip(group.modules, estimator(x, y), strict=True):
             totals[name] = totals[name] + value if name in totals else value
     return {name: totals[name] for name in current if name in totals}
 
 
-def _measured(
-    estimator: Estimator[Any], view: View[Any], current: Factors, earlier: Sequence[Factors]
-) -> Iterator[tuple[list[str], Tensor]]:
-    """Measure all pairs (module, earlier vector), one batch for each combination of shapes."""
-    check_view(estimator, view)
-    batches: dict[tuple[torch.Size, ...], list[tuple[str, LowRank, LowRank]]] = defaultdict(list)
+def freeze(view: View[Any], current: Factors, earlier: Sequence[Factors]) -> list[FrozenSamples]:
+    """Look at the earlier vectors once for a whole training: a group for each combination of shapes with `current`."""
+    groups: dict[tuple[torch.Size, ...], list[tuple[str, LowRank]]] = defaultdict(list)
     for other in earlier:
         for name, update in current.items():
             if name in other:
                 match = other[name]
-                shapes = (update.a.shape, update.b.shape, match.a.shape, match.b.shape)
-                batches[shapes].append((name, update, match))
-    for batch in batches.values():
-        x, y = view([update for _, update, _ in batch]), view([match for _, _, match in batch])
-        yield [name for name, _, _ in batch], estimator(x, y)
+                groups[update.a.shape, update.b.shape, match.a.shape, match.b.shape].append((name, match))
+    return [
+        FrozenSamples(tuple(name for name, _ in group), view([match for _, match in group]))
+        for group in groups.values()
+    ]
+
+
+def paired(view: View[Any], current: Factors, earlier: Sequence[FrozenSamples]) -> Iterator[tuple[Any, Any]]:
+    """Give the samples of `current` beside those of the earlier vectors, group by group."""
+    for group in earlier:
+        yield view([current[name] for name in group.modules]), group.samples
 
 
 def _stack(tensors: Sequence[Tensor]) -> Tensor:

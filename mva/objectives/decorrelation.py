@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from mva.estimators.base import Estimator, View, check_view
-from mva.estimators.samples import dependence
+from mva.estimators.samples import FrozenSamples, freeze, total_dependence
 from mva.models.value_vector import LowRank
 
 
@@ -51,9 +50,15 @@ class Decorrelation:
         Where the penalty can't act both are exactly zero and nothing is computed: a zero dependence then
         means that it was not measured (see `acts_on`).
         """
-        if not self.acts_on(earlier):
-            return torch.zeros(()), torch.zeros(())
-        measured = dependence(self.estimator, self.view, current, earlier)
+        return self.against(self.freeze(current, earlier), current)
+
+    def freeze(self, current: Mapping[str, LowRank], earlier: Sequence[Mapping[str, LowRank]]) -> list[FrozenSamples]:
+        """Look at the earlier vectors once for many calls of `against`; nothing, where the penalty can't act."""
+        return freeze(self.view, current, earlier) if self.acts_on(earlier) else []
+
+    def against(self, earlier: Sequence[FrozenSamples], current: Mapping[str, LowRank]) -> tuple[Tensor, Tensor]:
+        """Return `(penalty, dependence)` as a call does, of earlier vectors that were looked at before."""
+        measured = total_dependence(self.estimator, self.view, current, earlier)
         return self.strength * measured, measured.detach()
 
     def penalty(self, current: Mapping[str, LowRank], earlier: Sequence[Mapping[str, LowRank]]) -> Tensor:

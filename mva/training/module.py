@@ -6,20 +6,25 @@
 theta_i active; the reference policy is the base with all vectors off, whose log-probs come with the batch.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import torch
 from peft import PeftModel
-from pytorch_lightning import LightningModule
+from pytorch_lightning import Callback, LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from mva.data.packing import PreferenceBatch
+from mva.estimators.base import LearnedEstimator
+from mva.estimators.samples import FrozenSamples, paired
 from mva.models.log_probs import sequence_log_probs
 from mva.models.lora import live_factors
-from mva.models.value_vector import ValueVector
+from mva.models.value_vector import LowRank, ValueVector
 from mva.seeding import derive_seed
+from mva.training.critic import CriticTraining
 from mva.training.spec import VectorSpec
 
 History = list[tuple[int, dict[str, float]]]
@@ -39,10 +44,21 @@ class ValueVectorModule(LightningModule):
         self.split_head = split_head
         self.history: History = []
         self.strict_loading = False  # checkpoints hold only the trained adapter
+        self.decorrelation = spec.decorrelation
+        self._critics: list[Callback] = []
+        learned = spec.decorrelation.estimator
+        if isinstance(learned, LearnedEstimator) and spec.decorrelation.acts_on(self.earlier):
+            critic = learned.critic(derive_seed(spec.vector_seed, "critic"))
+            self.decorrelation = replace(spec.decorrelation, estimator=critic)
+            self._critics = [CriticTraining(critic, learned.budget, self._paired_samples)]
 
     def on_fit_start(self) -> None:
         """Bring the frozen earlier vectors to where the trained one lies."""
         self.earlier = [{name: f.to(self.device) for name, f in factors.items()} for factors in self.earlier]
+
+    def configure_callbacks(self) -> list[Callback]:
+        """Fit the critic between the batches, where the estimator has one."""
+        return self._critics
 
     def on_train_batch_start(self, _batch: PreferenceBatch, batch_idx: int) -> None:
         """Make every batch's randomness (dropout) a function of seed and step, so that a resumed run is the same."""
@@ -51,7 +67,7 @@ class ValueVectorModule(LightningModule):
     def training_step(self, batch: PreferenceBatch, batch_idx: int) -> Tensor:
         """Return the scalar loss of one batch: mean preference loss + penalty."""
         losses, chosen, rejected = self._preference(batch)
-        penalty, dependence = self.spec.decorrelation(live_factors(self.model, self.spec.value), self.earlier)
+        penalty, dependence = self.decorrelation.against(self._earlier_samples, self._factors())
         loss = losses.mean() + penalty.to(losses)
         if not torch.isfinite(loss):
             raise FloatingPointError(
@@ -64,7 +80,7 @@ class ValueVectorModule(LightningModule):
             "accuracy": (chosen > rejected).float().mean(),
             "reward_margin": (chosen - rejected).mean(),
         }
-        if self.spec.decorrelation.acts_on(self.earlier):
+        if self.decorrelation.acts_on(self.earlier):
             metrics |= {"dependence": dependence, "penalty": penalty.detach()}
         self._track("train", metrics, batch_idx + 1)
         return loss
@@ -105,6 +121,17 @@ class ValueVectorModule(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on with the metrics from before the interruption."""
         self.history = list(checkpoint["history"])
+
+    def _factors(self) -> dict[str, LowRank]:
+        return live_factors(self.model, self.spec.value)
+
+    @cached_property
+    def _earlier_samples(self) -> list[FrozenSamples]:
+        """The earlier vectors never change: they are looked at once, where training takes place."""
+        return self.decorrelation.freeze(self._factors(), self.earlier)
+
+    def _paired_samples(self) -> Iterator[tuple[Any, Any]]:
+        return paired(self.decorrelation.view, self._factors(), self._earlier_samples)
 
     def _preference(self, batch: PreferenceBatch) -> tuple[Tensor, Tensor, Tensor]:
         policy = sequence_log_probs(self.model, batch, split_head=self.split_head)
