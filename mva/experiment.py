@@ -29,6 +29,7 @@ class Experiment:
     adapter: LoraSpec
     objective: PreferenceLoss
     decorrelation: Decorrelation
+    baseline: bool
     plan: Plan
     recipe: Recipe
     execution: ExecutionOptions

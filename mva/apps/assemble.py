@@ -36,6 +36,7 @@ def experiment(config: DictConfig) -> Experiment:
         adapter=build(config.adapter),
         objective=build(config.objective),
         decorrelation=Decorrelation(build(config.estimator), penalty["view"], penalty["strength"]),
+        baseline=bool(penalty["baseline"]),
         plan=build(config.plan),
         **build(config.trainer),
         composition=composition,

@@ -29,8 +29,8 @@ class View(Protocol[SampleOut]):
     invariances: ClassVar[frozenset[str]]
     """Changes of a vector that the view does not show."""
 
-    def __call__(self, factors: Sequence[LowRank]) -> SampleOut:
-        """Stack the updates of several modules; they must have equal shapes."""
+    def __call__(self, factors: Sequence[LowRank], modules: Sequence[str] = (), /) -> SampleOut:
+        """Stack the updates of several modules of equal shapes; few views have to know the modules' names."""
         ...
 
 

@@ -1,12 +1,15 @@
 """The chance level of a dependence: what an estimator reports for a vector that has nothing to do with it.
 
-    z = (measured - mean) / standard deviation,   over independent redraws of the other vector
+    chance = mean over random vectors of the other's shapes and sizes
+    z = (measured - mean) / standard deviation,   over permutations of the other vector
 
-A dependence means nothing without it: biased estimators are far from zero for independent vectors.
+A dependence means nothing without them: biased estimators are far from zero for independent vectors. A random vector
+has lost its structure, a permuted one only its alignment: its singular values are what they were.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import mean, stdev
 from typing import Any
 
 import torch
@@ -19,19 +22,17 @@ from mva.models.value_vector import LowRank
 
 @dataclass(frozen=True)
 class ChanceLevel:
-    """A measured dependence beside the mean and standard deviation of `draws` independent redraws."""
+    """A measured dependence beside `draws` random vectors (mean, standard deviation) and as many permuted ones.
+
+    `z` counts by how many standard deviations the measured value exceeds the permuted ones' mean; None if they are all
+    alike.
+    """
 
     measured: float
     mean: float
     standard_deviation: float
+    z: float | None
     draws: int
-
-    @property
-    def z(self) -> float | None:
-        """Standard deviations by which the measured value exceeds chance; None if chance doesn't vary."""
-        if self.standard_deviation == 0:
-            return None
-        return (self.measured - self.mean) / self.standard_deviation
 
 
 @torch.no_grad()
@@ -44,17 +45,18 @@ def chance_level(
     draws: int = 20,
     generator: Generator,
 ) -> ChanceLevel:
-    """Compare the dependence of two vectors with that of `current` and random vectors.
+    """Compare the dependence of two vectors with that of `current` and random or permuted vectors.
 
     A random vector has the shapes and scalings of `other`, and Gaussian factors with its root mean squares
-    (a factor that is zero stays zero). Nothing is clamped: an unbiased estimate may be negative.
+    (a factor that is zero stays zero). A permuted one is `other` with the outputs, the ranks and the inputs of every
+    module in random order. Nothing is clamped: an unbiased estimate may be negative.
 
     Args:
         estimator: Measures the dependence.
         view: What the estimator sees of the vectors.
         current: Kept as it is, so that its own structure is no part of the difference.
-        other: Measured against, and redrawn.
-        draws: Number of random vectors, at least 2.
+        other: Measured against, redrawn and permuted.
+        draws: Number of random vectors, and of permuted ones; at least 2.
         generator: A CPU generator; the same state gives the same result on every device.
 
     Raises:
@@ -62,10 +64,16 @@ def chance_level(
     """
     if draws < 2:
         raise ValueError(f"The chance level needs at least 2 draws for a standard deviation, not {draws}.")
-    measured = dependence(estimator, view, current, [other])
-    redrawn = [dependence(estimator, view, current, [_redraw(other, generator)]) for _ in range(draws)]
-    chance = torch.stack(redrawn).double()
-    return ChanceLevel(measured.item(), chance.mean().item(), chance.std().item(), draws)
+
+    def measure(vector: Mapping[str, LowRank]) -> float:
+        return dependence(estimator, view, current, [vector]).item()
+
+    measured = measure(other)
+    chance = [measure(_redraw(other, generator)) for _ in range(draws)]
+    permuted = [measure(_permute(other, generator)) for _ in range(draws)]
+    spread = stdev(permuted)
+    z = None if spread == 0 else (measured - mean(permuted)) / spread
+    return ChanceLevel(measured, mean(chance), stdev(chance), z, draws)
 
 
 def _redraw(factors: Mapping[str, LowRank], generator: Generator) -> dict[str, LowRank]:
@@ -73,6 +81,20 @@ def _redraw(factors: Mapping[str, LowRank], generator: Generator) -> dict[str, L
         name: LowRank(_noise_like(update.a, generator), _noise_like(update.b, generator), update.scaling)
         for name, update in factors.items()
     }
+
+
+def _permute(factors: Mapping[str, LowRank], generator: Generator) -> dict[str, LowRank]:
+    def shuffled(size: int) -> Tensor:
+        return torch.randperm(size, generator=generator)
+
+    permuted = {}
+    for name, update in factors.items():
+        (rank, d_in), d_out = update.a.shape, update.b.shape[0]
+        # Another order of ranks in A and B is the same update, but no longer the same partners of its rows.
+        ranks = shuffled(rank)
+        a, b = update.a[ranks][:, shuffled(d_in)], update.b[shuffled(d_out)][:, ranks]
+        permuted[name] = LowRank(a, b, update.scaling)
+    return permuted
 
 
 def _noise_like(factor: Tensor, generator: Generator) -> Tensor:

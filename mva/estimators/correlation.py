@@ -25,21 +25,29 @@ class Correlation:
     its gradient. For independent random updates the expectation is about `1 / (d_out d_in)`.
     """
 
-    views: ClassVar[frozenset[str]] = frozenset({"update"})
+    views: ClassVar[frozenset[str]] = frozenset({"update", "activations"})
     default_view: ClassVar[View[LowRankStack]] = Update()
     invariances: ClassVar[frozenset[str]] = frozenset({"scale"})
 
-    def __call__(self, x: LowRankStack, y: LowRankStack) -> Tensor:
-        """Measure each module; the ranks of `x` and `y` may differ. Shape: `(modules,)`."""
+    def __call__(self, x: LowRankStack | Tensor, y: LowRankStack | Tensor) -> Tensor:
+        """Measure each module; the ranks of `x` and `y` may differ. Shape: `(modules,)`.
+
+        Activations `(modules, tokens, d_out)` are compared as they are: an inner product of updates that weighs
+        directions by how often they occur, `<theta, phi> = sum_t (theta x_t) . (phi x_t)`.
+        """
         inner = inner_product(x, y)
         # One quotient at a time: the product of two squared norms of small updates underflows in float32.
         return _quotient(inner, inner_product(x, x)) * _quotient(inner, inner_product(y, y))
 
 
-def inner_product(x: LowRankStack, y: LowRankStack) -> Tensor:
-    """Frobenius inner product of the updates, from the factors. Shape: `(modules,)`."""
-    overlaps = (x.b.mT @ y.b) * (x.a @ y.a.mT)
-    return x.scaling * y.scaling * overlaps.sum(dim=(-2, -1))
+def inner_product(x: LowRankStack | Tensor, y: LowRankStack | Tensor) -> Tensor:
+    """Frobenius inner product of the updates, from the factors, or of activations. Shape: `(modules,)`."""
+    if isinstance(x, LowRankStack) and isinstance(y, LowRankStack):
+        overlaps = (x.b.mT @ y.b) * (x.a @ y.a.mT)
+        return x.scaling * y.scaling * overlaps.sum(dim=(-2, -1))
+    assert isinstance(x, Tensor)
+    assert isinstance(y, Tensor)
+    return (x * y).sum(dim=(-2, -1))
 
 
 def _quotient(numerator: Tensor, square: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ class DistanceCorrelation:
     Negative values are noise around independence and are not clamped. Constant samples give 0.
     """
 
-    views: ClassVar[frozenset[str]] = frozenset({"factor_rows", "update_rows"})
+    views: ClassVar[frozenset[str]] = frozenset({"factor_rows", "update_rows", "activations"})
     default_view: ClassVar[View[Tensor]] = FactorRows("A")
     invariances: ClassVar[frozenset[str]] = frozenset({"scale"})
 

@@ -30,7 +30,7 @@ class HSIC:
 
     sigma: float = 1.0
 
-    views: ClassVar[frozenset[str]] = frozenset({"factor_rows", "update_rows"})
+    views: ClassVar[frozenset[str]] = frozenset({"factor_rows", "update_rows", "activations"})
     default_view: ClassVar[View[Tensor]] = FactorRows("A")
     invariances: ClassVar[frozenset[str]] = frozenset()
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mva.estimators.base import Critic, LearnedEstimator, View
 from mva.estimators.samples import FactorRows, check_paired
 
-ROWS = frozenset({"factor_rows", "update_rows"})
+ROWS = frozenset({"factor_rows", "update_rows", "activations"})
 LIMIT = 1e4
 """Nats. A few dozen numbers share a few dozen nats: a bound beyond this says only that the critic has diverged."""
 

@@ -13,7 +13,7 @@ from mva.estimators.samples import FactorRows, LowRankStack
 class NoDependence:
     """Zero for every module, with zero gradient, whatever the samples; takes every view."""
 
-    views: ClassVar[frozenset[str]] = frozenset({"factor_rows", "update", "update_rows"})
+    views: ClassVar[frozenset[str]] = frozenset({"factor_rows", "update", "update_rows", "activations"})
     default_view: ClassVar[View[Tensor]] = FactorRows("A")
     invariances: ClassVar[frozenset[str]] = frozenset({"scale", "refactoring"})
 

@@ -26,7 +26,7 @@ class NormalizedHSIC:
     starts, give 0 with a finite gradient. The median takes part in the gradient, which is therefore orthogonal to x.
     """
 
-    views: ClassVar[frozenset[str]] = frozenset({"factor_rows", "update_rows"})
+    views: ClassVar[frozenset[str]] = frozenset({"factor_rows", "update_rows", "activations"})
     default_view: ClassVar[View[Tensor]] = FactorRows("A")
     invariances: ClassVar[frozenset[str]] = frozenset({"scale"})
 

@@ -63,7 +63,7 @@ class FactorRows:
         if self.factor not in ("A", "B"):
             raise ValueError(f"penalty.view.factor is '{self.factor}': choose A (its rows) or B (its columns).")
 
-    def __call__(self, factors: Sequence[LowRank]) -> Tensor:
+    def __call__(self, factors: Sequence[LowRank], _modules: Sequence[str] = ()) -> Tensor:
         """Stack the samples. Shape: `(modules, r, d_in)` for A, `(modules, r, d_out)` for B."""
         return _stack([update.a if self.factor == "A" else update.b.T for update in factors])
 
@@ -75,7 +75,7 @@ class Update:
     name: ClassVar[str] = "update"
     invariances: ClassVar[frozenset[str]] = frozenset({"refactoring"})
 
-    def __call__(self, factors: Sequence[LowRank]) -> LowRankStack:
+    def __call__(self, factors: Sequence[LowRank], _modules: Sequence[str] = ()) -> LowRankStack:
         """Stack the factors."""
         a, b = _stack([update.a for update in factors]), _stack([update.b for update in factors])
         return LowRankStack(a, b, a.new_tensor([update.scaling for update in factors]))
@@ -104,7 +104,7 @@ class UpdateRows:
         if self.sketch < 4:
             raise ValueError(f"penalty.view.sketch is {self.sketch}: dependence is measured on at least 4 rows.")
 
-    def __call__(self, factors: Sequence[LowRank]) -> Tensor:
+    def __call__(self, factors: Sequence[LowRank], _modules: Sequence[str] = ()) -> Tensor:
         """Stack the samples. Shape: `(modules, min(sketch, d_out), d_in)`."""
         stack = Update()(factors)
         b = (
@@ -181,16 +181,17 @@ def freeze(view: View[Any], current: Factors, earlier: Sequence[Factors]) -> lis
             if name in other:
                 match = other[name]
                 groups[update.a.shape, update.b.shape, match.a.shape, match.b.shape].append((name, match))
-    return [
-        FrozenSamples(tuple(name for name, _ in group), view([match for _, match in group]))
-        for group in groups.values()
-    ]
+    frozen = []
+    for group in groups.values():
+        modules = tuple(name for name, _ in group)
+        frozen.append(FrozenSamples(modules, view([match for _, match in group], modules)))
+    return frozen
 
 
 def paired(view: View[Any], current: Factors, earlier: Sequence[FrozenSamples]) -> Iterator[tuple[Any, Any]]:
     """Give the samples of `current` beside those of the earlier vectors, group by group."""
     for group in earlier:
-        yield view([current[name] for name in group.modules]), group.samples
+        yield view([current[name] for name in group.modules], group.modules), group.samples
 
 
 def _stack(tensors: Sequence[Tensor]) -> Tensor:

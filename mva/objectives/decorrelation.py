@@ -4,11 +4,12 @@ For the vector of value i: `penalty = strength * sum_{j<i} dependence(theta_i, t
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from torch import Tensor
 
+from mva.estimators.activations import Activations
 from mva.estimators.base import Estimator, View, check_view
 from mva.estimators.samples import FrozenSamples, freeze, total_dependence
 from mva.models.value_vector import LowRank
@@ -41,6 +42,10 @@ class Decorrelation:
     def acts_on(self, earlier: Sequence[Mapping[str, LowRank]]) -> bool:
         """Say whether there is anything to penalise: with strength 0 or no earlier vector there isn't."""
         return self.strength != 0 and len(earlier) > 0
+
+    def on(self, inputs: Mapping[str, Tensor]) -> Self:
+        """Give the view the modules' inputs where it needs some (see `Activations`)."""
+        return replace(self, view=self.view.on(inputs)) if isinstance(self.view, Activations) else self
 
     def __call__(
         self, current: Mapping[str, LowRank], earlier: Sequence[Mapping[str, LowRank]]

@@ -11,16 +11,19 @@ from pathlib import Path
 import torch
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from torch import Tensor
 
 from mva.data.datamodule import PreferenceDataModule, Rows, StepIndexedBatches, batches_in_order, shuffled_batches
 from mva.data.packing import PreferenceBatch
 from mva.data.tokenization import TokenizedPair
 from mva.data.tokenized import TokenizedValue
+from mva.estimators.activations import Activations
 from mva.fingerprint import fingerprint
 from mva.models.adapter_files import load_adapter, save_adapter
 from mva.models.backbone import Backbone
 from mva.models.log_probs import make_batch
 from mva.models.lora import LoraSpec, attach, detach, extract
+from mva.models.probe import module_inputs
 from mva.models.reference import reference_log_probs
 from mva.models.store import Store, key_of
 from mva.models.value_vector import ValueVector
@@ -86,7 +89,7 @@ class VectorFitter:
 
     def _train(self, spec: VectorSpec, key: str, earlier: Sequence[ValueVector]) -> tuple[ValueVector, History]:
         value, device = spec.value, self.backbone.device
-        data = self._data_module(spec)
+        data, inputs = self._data_module(spec), self._inputs(spec, earlier)
         model = attach(self.backbone, self.lora, name=value, seed=spec.vector_seed)
         module = ValueVectorModule(
             model,
@@ -94,6 +97,7 @@ class VectorFitter:
             earlier=earlier,
             n_batches=len(data.train),
             split_head=self.backbone.capabilities.split_head,
+            inputs=inputs,
         )
         unfinished = self.store.root / "unfinished" / key
         try:
@@ -109,6 +113,13 @@ class VectorFitter:
             detach(model).to(device)  # Lightning leaves the model on the CPU
         shutil.rmtree(unfinished, ignore_errors=True)
         return vector, module.history
+
+    def _inputs(self, spec: VectorSpec, earlier: Sequence[ValueVector]) -> dict[str, Tensor]:
+        """What the modules are fed with while the base reads this value's responses, if the penalty asks for it."""
+        view, modules = spec.decorrelation.view, {name for vector in earlier for name in vector.factors}
+        if not isinstance(view, Activations):
+            return {}
+        return module_inputs(self.backbone, self.data[spec.value].train, modules, tokens=view.tokens)
 
     def _data_module(self, spec: VectorSpec) -> PreferenceDataModule:
         data, size = self.data[spec.value], self.recipe.batch_size

@@ -9,6 +9,7 @@ theta_i active; the reference policy is the base with all vectors off, whose log
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -31,10 +32,20 @@ History = list[tuple[int, dict[str, float]]]
 
 
 class ValueVectorModule(LightningModule):
-    """Train the LoRA adapter `spec.value` of `model`; everything else of the model is frozen."""
+    """Train the LoRA adapter `spec.value` of `model`; everything else of the model is frozen.
+
+    `inputs` are what the base feeds into the modules, by name, where the penalty's view looks at activations.
+    """
 
     def __init__(
-        self, model: PeftModel, spec: VectorSpec, *, earlier: Sequence[ValueVector], n_batches: int, split_head: bool
+        self,
+        model: PeftModel,
+        spec: VectorSpec,
+        *,
+        earlier: Sequence[ValueVector],
+        n_batches: int,
+        split_head: bool,
+        inputs: Mapping[str, Tensor] = MappingProxyType({}),
     ) -> None:
         super().__init__()
         self.model = model
@@ -44,12 +55,12 @@ class ValueVectorModule(LightningModule):
         self.split_head = split_head
         self.history: History = []
         self.strict_loading = False  # checkpoints hold only the trained adapter
-        self.decorrelation = spec.decorrelation
+        self.decorrelation = spec.decorrelation.on(inputs)
         self._critics: list[Callback] = []
         learned = spec.decorrelation.estimator
         if isinstance(learned, LearnedEstimator) and spec.decorrelation.acts_on(self.earlier):
             critic = learned.critic(derive_seed(spec.vector_seed, "critic"))
-            self.decorrelation = replace(spec.decorrelation, estimator=critic)
+            self.decorrelation = replace(self.decorrelation, estimator=critic)
             self._critics = [CriticTraining(critic, learned.budget, self._paired_samples)]
 
     def on_fit_start(self) -> None:

@@ -9,6 +9,7 @@ from dataclasses import FrozenInstanceError, fields, is_dataclass
 import pytest
 import torch
 
+from mva.estimators.activations import Activations
 from mva.estimators.base import check_view, invariances_of
 from mva.estimators.correlation import Correlation
 from mva.estimators.cross_correlation import CrossCorrelation
@@ -18,6 +19,7 @@ from mva.estimators.none import NoDependence
 from mva.estimators.normalized_hsic import NormalizedHSIC
 from mva.estimators.orthogonal import Orthogonal
 from mva.estimators.samples import FactorRows, Update, UpdateRows, dependence
+from mva.estimators.subspace_overlap import SubspaceOverlap
 from mva.models.value_vector import LowRank
 
 ESTIMATORS = [
@@ -27,13 +29,38 @@ ESTIMATORS = [
     Correlation(),
     CrossCorrelation(),
     Orthogonal(),
+    SubspaceOverlap(),
     NoDependence(),
 ]
 SYMMETRIC = tuple(map(type, ESTIMATORS))
 BLIND = {("HSIC", "factor_rows")}
 """Pairings that hardly tell identical vectors from independent ones: the known weakness of the paper's form."""
-VIEWS = [FactorRows("A"), FactorRows("B"), Update(), UpdateRows(), UpdateRows(sketch=32)]
 RANK, D_IN, D_OUT = 16, 96, 80
+
+
+def inputs(d, n_modules=20):
+    """Isotropic inputs; real ones lie in fewer dimensions, which makes all activations alike."""
+    generator = torch.Generator().manual_seed(d)
+    return {f"layer{i}": torch.randn(40, d, generator=generator, dtype=torch.float64) for i in range(n_modules)}
+
+
+class OnInputs:
+    """Activations of the small vectors and of the LoRA-shaped ones."""
+
+    name, invariances = Activations.name, Activations.invariances
+
+    def __init__(self):
+        self.by_width = {d: Activations().on(inputs(d)) for d in (6, D_IN)}
+
+    def __call__(self, factors, modules=()):
+        return self.by_width[factors[0].a.shape[1]](factors, modules)
+
+    def __repr__(self):
+        return "Activations"
+
+
+CONFIGURED = [FactorRows("A"), FactorRows("B"), Update(), UpdateRows(), UpdateRows(sketch=32)]
+VIEWS = [*CONFIGURED, OnInputs()]
 PAIRS = [
     pytest.param(estimator, view, id=f"{type(estimator).__name__}-{view}")
     for estimator in ESTIMATORS
@@ -54,9 +81,13 @@ def vector(seed, modules=3, *, zero_b=False):
     }
 
 
+def look(view, vector):
+    return view(list(vector.values()), list(vector))
+
+
 @pytest.mark.parametrize(("estimator", "view"), PAIRS)
 def test_gives_one_finite_dependence_a_module(estimator, view):
-    x, y = view(list(vector(0).values())), view(list(vector(1).values()))
+    x, y = look(view, vector(0)), look(view, vector(1))
     measured = estimator(x, y)
     assert measured.shape == (3,)
     assert torch.isfinite(measured).all()
@@ -64,9 +95,9 @@ def test_gives_one_finite_dependence_a_module(estimator, view):
 
 @pytest.mark.parametrize(("estimator", "view"), PAIRS)
 def test_a_batch_of_modules_equals_one_module_at_a_time(estimator, view):
-    x, y = list(vector(0).values()), list(vector(1).values())
-    one_by_one = [estimator(view([u]), view([v])) for u, v in zip(x, y, strict=True)]
-    torch.testing.assert_close(estimator(view(x), view(y)), torch.cat(one_by_one))
+    x, y = vector(0), vector(1)
+    one_by_one = [estimator(look(view, {name: x[name]}), look(view, {name: y[name]})) for name in x]
+    torch.testing.assert_close(estimator(look(view, x), look(view, y)), torch.cat(one_by_one))
 
 
 @pytest.mark.parametrize(("estimator", "view"), PAIRS)
@@ -81,9 +112,9 @@ def test_a_lora_at_initialisation_has_finite_dependence_and_gradient(estimator, 
 
 @pytest.mark.parametrize(("estimator", "view"), PAIRS)
 def test_the_gradient_is_that_of_finite_differences(estimator, view):
-    update, other = vector(0)["layer0"], view(list(vector(1, modules=1).values()))
+    update, other = vector(0)["layer0"], look(view, vector(1, modules=1))
     a, b = update.a.requires_grad_(), update.b.requires_grad_()
-    assert torch.autograd.gradcheck(lambda a, b: estimator(view([LowRank(a, b, 0.5)]), other), (a, b))
+    assert torch.autograd.gradcheck(lambda a, b: estimator(look(view, {"layer0": LowRank(a, b, 0.5)}), other), (a, b))
 
 
 @pytest.mark.parametrize(("estimator", "view"), PAIRS)
@@ -98,7 +129,7 @@ def test_the_earlier_vector_is_left_as_it_was(estimator, view):
 def test_does_not_depend_on_who_is_first_where_it_says_so(estimator, view):
     if not isinstance(estimator, SYMMETRIC):
         pytest.skip("not symmetric by definition")
-    x, y = view(list(vector(0).values())), view(list(vector(1).values()))
+    x, y = look(view, vector(0)), look(view, vector(1))
     torch.testing.assert_close(estimator(x, y), estimator(y, x))
 
 
@@ -107,7 +138,7 @@ def test_takes_its_own_default_view(estimator):
     check_view(estimator, estimator.default_view)
 
 
-@pytest.mark.parametrize("plug_in", [*ESTIMATORS, *VIEWS], ids=repr)
+@pytest.mark.parametrize("plug_in", [*ESTIMATORS, *CONFIGURED, Activations()], ids=repr)
 def test_is_a_frozen_dataclass_of_plain_fields(plug_in):
     assert is_dataclass(plug_in)
     assert all(isinstance(getattr(plug_in, f.name), int | float | str | bool | None) for f in fields(plug_in))
@@ -155,7 +186,7 @@ CHANGES = {
 
 
 def measured(estimator, view, x, y):
-    return estimator(view(list(x.values())), view(list(y.values())))
+    return estimator(look(view, x), look(view, y))
 
 
 @pytest.mark.parametrize(("estimator", "view"), PAIRS)

@@ -4,7 +4,8 @@ import torch
 from mva.estimators.chance import chance_level
 from mva.estimators.correlation import Correlation
 from mva.estimators.none import NoDependence
-from mva.estimators.samples import Update
+from mva.estimators.normalized_hsic import NormalizedHSIC
+from mva.estimators.samples import FactorRows, Update, UpdateRows
 from mva.models.value_vector import LowRank
 
 
@@ -60,6 +61,35 @@ def test_the_same_generator_state_gives_the_same_level():
 def test_a_chance_that_does_not_vary_has_no_z():
     chance = chance_level(NoDependence(), Update(), vector(0), vector(1), draws=3, generator=generator())
     assert (chance.measured, chance.mean, chance.z) == (0, 0, None)
+
+
+def test_z_counts_standard_deviations_over_permutations_that_keep_the_singular_values():
+    seen = []
+
+    class Alignment:
+        views = frozenset({"update"})
+        default_view = Update()
+
+        def __call__(self, x, y):
+            seen.append((y.b @ y.a)[0])
+            return ((x.b @ x.a) * (y.b @ y.a)).sum((-2, -1))
+
+    x = vector(0, modules=1)
+    chance = chance_level(Alignment(), Update(), x, x, draws=30, generator=generator())
+    spectra = [torch.linalg.svdvals(update) for update in seen]
+    permuted = seen[31:]
+    values = torch.stack([(seen[0] * update).sum() for update in permuted])
+    assert chance.z == pytest.approx(((chance.measured - values.mean()) / values.std()).item())
+    assert all(torch.allclose(spectra[0], spectrum) for spectrum in spectra[31:])
+    assert not any(torch.allclose(seen[0], update) for update in permuted)
+
+
+@pytest.mark.parametrize("view", [FactorRows("A"), FactorRows("B"), UpdateRows()], ids=str)
+def test_permutations_part_the_rows_of_every_view_from_their_partners(view):
+    x = vector(0, rank=8, d_in=30, d_out=30)
+    chance = chance_level(NormalizedHSIC(), view, x, x, draws=20, generator=generator())
+    assert chance.measured == pytest.approx(8)
+    assert chance.z > 5
 
 
 def test_refuses_a_single_draw():
