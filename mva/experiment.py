@@ -1,13 +1,16 @@
-"""What a run is configured with, as objects."""
+"""What a run is configured with, as objects, and what it has loaded."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from mva.composition.base import Composition
 from mva.data.loading import DataSettings
+from mva.data.preference import ValueData
+from mva.data.tokenized import TokenizedValue, tokenize_value
 from mva.evaluation.settings import EvaluationSettings
 from mva.extrapolation.space import CoefficientSpace
-from mva.models.backbone import ModelSettings
+from mva.models.backbone import Backbone, ModelSettings
 from mva.models.lora import LoraSpec
 from mva.models.store import Store
 from mva.objectives.base import PreferenceLoss
@@ -15,6 +18,7 @@ from mva.objectives.decorrelation import Decorrelation
 from mva.policies.base import PolicySpec
 from mva.rewards.base import RewardSpec
 from mva.search.base import SearchSpec
+from mva.stages import Stages
 from mva.training.plan import Plan
 from mva.training.spec import ExecutionOptions, Recipe
 
@@ -41,3 +45,22 @@ class Experiment:
     evaluation: EvaluationSettings
     store: Store
     seed: int
+
+
+@dataclass(frozen=True)
+class Session:
+    """A loaded experiment: backbone and data, and where its progress is shown."""
+
+    experiment: Experiment
+    backbone: Backbone
+    data: Mapping[str, ValueData]
+    stages: Stages
+
+    @cached_property
+    def tokenized(self) -> dict[str, TokenizedValue]:
+        """Every value's pairs, ready for training."""
+        e = self.experiment
+        return {
+            value: tokenize_value(data, self.backbone.template, e.data.limits, on_bad_row=e.data.on_bad_row)
+            for value, data in self.data.items()
+        }

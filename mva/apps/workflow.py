@@ -1,6 +1,6 @@
 """A run as its folder sees it: each step's results are written down, tracked and shown."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,11 +12,13 @@ from omegaconf import DictConfig, OmegaConf
 from mva.apps import assemble
 from mva.apps.run_folder import open_run_folder
 from mva.data.checks import DataReport
+from mva.diagnostics import Diagnostics, preservation
 from mva.evaluation.ledger import Ledger
-from mva.models.adapter_files import save_adapter
+from mva.experiment import Session
+from mva.models.adapter_files import load_adapter, save_adapter
 from mva.models.value_vector import ValueVector
 from mva.pareto.front import Front
-from mva.pipeline import Session, find_front, make_rewards, measure_dependence, train_vectors
+from mva.pipeline import find_front, make_evaluator, make_rewards, train_independently, train_vectors
 from mva.records import SCHEMA_VERSION, write_json
 from mva.report.front_view import FrontView, front_view, hypervolume_curve
 from mva.report.page import write_report
@@ -43,16 +45,17 @@ class Workflow:
     figure_forms: Sequence[str]
 
     def train(self) -> list[ValueVector]:
-        """Train the vectors (or find them in the store); write adapters/ and dependence.json."""
+        """Train the vectors (or find them in the store); write adapters/ and what they have to do with each other."""
         with self.session.stages.stage("Train value vectors"):
             vectors = train_vectors(self.session, log=self.tracker.log)
-            for vector in vectors:
-                save_adapter(vector, self.folder / "adapters" / vector.value, base_model=self.session.backbone.name)
-            dependence = measure_dependence(self.session.experiment, vectors)
-            self._write("dependence", dependence)
-        for pair in dependence["pairs"]:
-            name = f"dependence/{pair['first']}-{pair['second']}/{pair['estimator']}"
-            self.tracker.summary({name: pair["dependence"], f"{name}/chance": pair["chance_mean"]})
+            self._save(vectors, self.folder / "adapters")
+        independent = vectors
+        if self.session.experiment.baseline:
+            with self.session.stages.stage("Train the same values without the penalty"):
+                independent = train_independently(self.session, vectors)
+                self._save(independent, self.folder / "independent" / "adapters")
+        with self.session.stages.stage("Measure dependence"):
+            self._measure(Diagnostics(self.session, vectors, independent))
         self.tracker.artifact("value-vectors", "model", [self.folder / "adapters"])
         return vectors
 
@@ -63,10 +66,40 @@ class Workflow:
             self._write("rewards", {"rewards": {value: self._agreement(value, r) for value, r in rewards.items()}})
         front = find_front(self.session, vectors, rewards, Ledger(self.folder))
         write_json(self.folder / "front.json", front.to_json())
+        if (self.folder / "independent").is_dir():
+            with self.session.stages.stage("Compare with training without the penalty"):
+                self._preservation(vectors, rewards)
         with self.session.stages.stage("Write the report"):
             write_report(self.folder, forms=self.figure_forms)
         self._publish()
         return front
+
+    def _measure(self, diagnostics: Diagnostics) -> None:
+        dependence = diagnostics.dependence()
+        self._write("dependence", dependence)
+        self._write("interference", diagnostics.interference_map())
+        for pair in dependence["pairs"]:
+            name = f"dependence/{pair['first']}-{pair['second']}/{pair['estimator']}"
+            self.tracker.summary({name: pair["dependence"], f"{name}/chance": pair["chance_mean"]})
+
+    def _preservation(self, vectors: Sequence[ValueVector], rewards: Mapping[str, Reward]) -> None:
+        """Score each penalised vector alone, and its counterpart that was trained without the penalty."""
+        home = self.folder / "independent"
+        independent = [load_adapter(home / "adapters" / vector.value) for vector in vectors]
+        evaluators = (
+            make_evaluator(self.session, group, rewards, Ledger(folder), split="validation")
+            for group, folder in ((vectors, self.folder), (independent, home))
+        )
+        kept = preservation(vectors, independent, *evaluators, space=self.session.experiment.space)
+        self._write("preservation", {"values": kept})
+        for value, facts in kept.items():
+            ratio = facts["norm"] / facts["norm_independent"]
+            self.tracker.summary({f"preservation/{value}/norm_ratio": ratio})
+            self.tracker.summary({f"preservation/{value}/score_difference": facts["difference"]})
+
+    def _save(self, vectors: Sequence[ValueVector], folder: Path) -> None:
+        for vector in vectors:
+            save_adapter(vector, folder / vector.value, base_model=self.session.backbone.name)
 
     def _agreement(self, value: str, reward: Reward) -> dict[str, Any]:
         data = self.session.data[value]
@@ -81,7 +114,8 @@ class Workflow:
         for evaluations, volume in enumerate(hypervolume_curve(view), start=1):
             self.tracker.log({"explore/hypervolume": volume}, evaluations)
         self.tracker.table("candidates", *candidate_rows(view))
-        self.tracker.figure("front", self.folder / "figures" / "front.png")
+        for figure in sorted((self.folder / "figures").glob("*.png")):
+            self.tracker.figure(figure.stem, figure)
         self.tracker.page("report", self.folder / "report.html")
         self.tracker.artifact("front", "front", [self.folder / "front.json", self.folder / "candidates.jsonl"])
         self.tracker.summary(_results(view))

@@ -96,6 +96,11 @@ class Evaluator:
                 self._settle(missing.values())
         return [self._scored[candidate.id] for candidate in candidates]
 
+    def rewards_of(self, candidate: Candidate, value: str) -> list[float]:
+        """Score `candidate`, and list its responses' rewards for `value` in the order of the prompts."""
+        self([candidate])
+        return [self._generations[candidate.id, identifier].rewards[value] for identifier in self._prompts]
+
     @cached_property
     def _prompts(self) -> dict[str, Dialogue]:
         return {prompt_id(prompt): prompt for prompt in self.prompts}

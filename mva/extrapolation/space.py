@@ -59,9 +59,11 @@ class CoefficientSpace:
 
         They are the anchors of any comparison, even where the box leaves them out.
         """
-        n = len(self.values)
-        one_hot = [[float(i == j) for j in range(n)] for i in range(n)]
-        return [self.candidate(coefficients) for coefficients in [[0.0] * n, *one_hot]]
+        return [self.candidate([0.0] * len(self.values)), *map(self.alone, self.values)]
+
+    def alone(self, value: str) -> Candidate:
+        """Name the vector of `value` alone: coefficient 1, the others 0."""
+        return self.candidate(float(other == value) for other in self.values)
 
     def __contains__(self, candidate: Candidate) -> bool:
         """Say whether the candidate lies in the box, to six decimals."""

@@ -30,6 +30,8 @@ class RunFiles:
     generations: tuple[Record, ...]
     rewards: Mapping[str, Record]
     dependence: Record
+    interference: Record
+    preservation: Mapping[str, Record]
     data: Mapping[str, Record]
     stages: tuple[Record, ...]
     metrics: tuple[Record, ...]
@@ -54,6 +56,8 @@ def read_run(folder: Path) -> RunFiles:
         generations=_lines(folder / "generations.jsonl", "id", "split", "prompt_id"),
         rewards=_record(folder / "rewards.json").get("rewards", {}),
         dependence=_record(folder / "dependence.json"),
+        interference=_record(folder / "interference.json"),
+        preservation=_record(folder / "preservation.json").get("values", {}),
         data=_record(folder / "data.json").get("values", {}),
         stages=tuple(_record(folder / "timings.json").get("stages", ())),
         metrics=tuple(JsonLines(folder / "metrics.jsonl").read()),

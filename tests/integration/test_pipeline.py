@@ -9,10 +9,12 @@ from hydra import compose, initialize_config_dir
 
 from mva.apps import assemble
 from mva.apps.command import conf_folder
+from mva.diagnostics import Diagnostics
 from mva.evaluation import evaluator
 from mva.evaluation.ledger import Ledger
+from mva.experiment import Session
 from mva.models import reference
-from mva.pipeline import Session, find_front, make_rewards, measure_dependence, train_vectors
+from mva.pipeline import find_front, make_rewards, train_independently, train_vectors
 from mva.rewards.length import Length
 from mva.rewards.sentiment import Sentiment
 from mva.stages import Stages
@@ -34,7 +36,7 @@ def front_of(experiment, folder):
     session = Session(experiment, experiment.model.load(), data, Stages(folder))
     vectors = train_vectors(session, log=lambda _metrics, _step: None)
     front = find_front(session, vectors, make_rewards(session, vectors), Ledger(folder))
-    return front, vectors, measure_dependence(experiment, vectors)
+    return front, vectors, Diagnostics(session, vectors, train_independently(session, vectors)).dependence()
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5])
