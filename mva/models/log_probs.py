@@ -52,6 +52,15 @@ def sequence_log_probs(model: nn.Module, batch: PreferenceBatch, *, split_head: 
     return chosen, rejected
 
 
+def response_lengths(batch: PreferenceBatch) -> tuple[Tensor, Tensor]:
+    """Count each response's tokens: what turns a sum over them into an average.
+
+    Shape: two integer tensors `(n,)`, of the chosen and of the rejected responses.
+    """
+    chosen, rejected = torch.bincount(batch.target_sequence, minlength=2 * len(batch)).split(len(batch))
+    return chosen, rejected
+
+
 def make_batch(
     pairs: Sequence[TokenizedPair], *, pad_id: int, capabilities: Capabilities, dtype: torch.dtype = torch.float32
 ) -> PreferenceBatch:

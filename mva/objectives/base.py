@@ -1,5 +1,6 @@
-"""What a preference loss is."""
+"""What a preference loss is, and what the settings of all of them must be."""
 
+from math import inf
 from typing import Protocol
 
 from torch import Tensor
@@ -8,7 +9,8 @@ from torch import Tensor
 class PreferenceLoss(Protocol):
     """A loss on preference pairs, as a pure function of sequence log-probs, with the field's signature.
 
-    Losses are frozen dataclasses: their fields are part of a value vector's identity.
+    Losses are frozen dataclasses: their fields are part of a value vector's identity. A loss on log-probs that
+    are averaged over a response's tokens says so with `length_normalised: ClassVar[bool] = True`.
     """
 
     def __call__(
@@ -21,9 +23,10 @@ class PreferenceLoss(Protocol):
         """Compare the policy with the reference policy on each pair.
 
         Args:
-            policy_chosen: `log pi(chosen | prompt)`, summed over the response's tokens. Shape: `(batch,)`.
+            policy_chosen: `log pi(chosen | prompt)`, summed over the response's tokens (averaged, if the loss is
+                length-normalised), in nats. Shape: `(batch,)`.
             policy_rejected: The same of the rejected response. Shape: `(batch,)`.
-            reference_chosen: `log pi_reference(chosen | prompt)`. Shape: `(batch,)`.
+            reference_chosen: `log pi_reference(chosen | prompt)`, summed or averaged alike. Shape: `(batch,)`.
             reference_rejected: The same of the rejected response. Shape: `(batch,)`.
 
         Returns:
@@ -31,3 +34,31 @@ class PreferenceLoss(Protocol):
             Shape: `(batch,)` each.
         """
         ...
+
+
+def length_normalised(loss: PreferenceLoss) -> bool:
+    """Say whether `loss` takes log-probs that are averaged over the tokens; the field's convention is their sum."""
+    return bool(getattr(loss, "length_normalised", False))
+
+
+def check_positive(name: str, setting: float, *, usual: float) -> None:
+    """Refuse a factor that turns a loss around or off.
+
+    Raises:
+        ValueError: If `setting` is not a positive finite number.
+    """
+    if not 0 < setting < inf:
+        raise ValueError(f"objective.{name} is {setting}: it must be positive and finite ({usual} is usual).")
+
+
+def check_label_smoothing(probability: float) -> None:
+    """Refuse what is no probability that a label is wrong.
+
+    Raises:
+        ValueError: If `probability` is not in [0, 0.5): from a half on the labels say nothing, or the opposite.
+    """
+    if not 0 <= probability < 0.5:
+        raise ValueError(
+            f"objective.label_smoothing is {probability}: it is the probability that a label is "
+            f"wrong, at least 0 and below 0.5."
+        )

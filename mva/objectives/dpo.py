@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from mva.objectives.base import check_label_smoothing, check_positive
+
 
 @dataclass(frozen=True)
 class DPO:
@@ -25,15 +27,10 @@ class DPO:
         """Refuse what makes the loss meaningless.
 
         Raises:
-            ValueError: If `beta` is not positive, or `label_smoothing` not in [0, 0.5).
+            ValueError: If `beta` is not positive and finite, or `label_smoothing` not in [0, 0.5).
         """
-        if not self.beta > 0:
-            raise ValueError(f"objective.beta is {self.beta}: it must be positive (0.1 is usual).")
-        if not 0 <= self.label_smoothing < 0.5:
-            raise ValueError(
-                f"objective.label_smoothing is {self.label_smoothing}: it is the probability that a label is "
-                f"wrong, at least 0 and below 0.5."
-            )
+        check_positive("beta", self.beta, usual=0.1)
+        check_label_smoothing(self.label_smoothing)
 
     def __call__(
         self,

@@ -21,9 +21,10 @@ from torch import Tensor
 from mva.data.packing import PreferenceBatch
 from mva.estimators.base import LearnedEstimator
 from mva.estimators.samples import FrozenSamples, paired
-from mva.models.log_probs import sequence_log_probs
+from mva.models.log_probs import response_lengths, sequence_log_probs
 from mva.models.lora import live_factors
 from mva.models.value_vector import LowRank, ValueVector
+from mva.objectives.base import length_normalised
 from mva.seeding import derive_seed
 from mva.training.critic import CriticTraining
 from mva.training.spec import VectorSpec
@@ -148,7 +149,12 @@ class ValueVectorModule(LightningModule):
         policy = sequence_log_probs(self.model, batch, split_head=self.split_head)
         if batch.reference is None:
             raise ValueError("The batch carries no reference log-probs: give the data module the cached ones.")
-        return self.spec.objective(*policy, batch.reference[:, 0], batch.reference[:, 1])
+        chosen, rejected = batch.reference.unbind(1)
+        if length_normalised(self.spec.objective):
+            sizes = response_lengths(batch)
+            policy = policy[0] / sizes[0], policy[1] / sizes[1]
+            chosen, rejected = chosen / sizes[0], rejected / sizes[1]
+        return self.spec.objective(*policy, chosen, rejected)
 
     def _track(self, stage: str, metrics: Mapping[str, Tensor], step: int) -> None:
         self.history.append((step, {f"{stage}/{self.spec.value}/{name}": m.item() for name, m in metrics.items()}))

@@ -1,0 +1,47 @@
+"""Identity preference optimisation (arXiv 2310.12036, eq. 17).
+
+    loss = (delta - 1 / (2 beta))^2,
+    delta = (log pi(chosen) - log pi_reference(chosen)) - (log pi(rejected) - log pi_reference(rejected))
+
+A regression of the log-ratio's margin onto a finite target: where DPO pushes a pair that it has learnt further and
+further from the reference policy, this loss pulls it back. The log-probs are averaged over a response's tokens: the
+equation does not say so, but the paper's results were obtained so (its authors to TRL, whose loss this is), and
+summed ones would ask of a long and of a short response the same margin in nats.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from mva.objectives.base import check_positive
+
+
+@dataclass(frozen=True)
+class IPO:
+    """The squared loss; `beta`, the paper's tau, asks for a margin of `1 / (2 beta)` nats a token."""
+
+    length_normalised: ClassVar[bool] = True
+
+    beta: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse what makes the loss meaningless.
+
+        Raises:
+            ValueError: If `beta` is not positive and finite.
+        """
+        check_positive("beta", self.beta, usual=0.1)
+
+    def __call__(
+        self,
+        policy_chosen: Tensor,
+        policy_rejected: Tensor,
+        reference_chosen: Tensor,
+        reference_rejected: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """See `PreferenceLoss`; the implicit reward is `beta * (log pi - log pi_reference)`, a token."""
+        chosen = policy_chosen - reference_chosen
+        rejected = policy_rejected - reference_rejected
+        losses = (chosen - rejected - 1 / (2 * self.beta)) ** 2
+        return losses, self.beta * chosen.detach(), self.beta * rejected.detach()
