@@ -12,7 +12,17 @@ from mva.pareto.front import select_front
 from mva.records import write_json
 
 EVIL = "<script>window.broken = true</script> & <b>bold</b> {{ 7 * 7 }}"
+PRESERVED = {
+    "norm": 2.0, "norm_independent": 2.5, "score": 0.4, "score_independent": 0.5, "difference": -0.1,
+    "low": -0.3, "high": 0.1, "n_prompts": 20,
+}  # fmt: skip
 NAMES = ("helpful", "harmless", "honest", "brief", "detailed")
+
+
+def _interference(first, second):
+    modules = {f"model.layers.{i}.self_attn.{p}_proj": 0.01 * i for i in range(3) for p in "qkvo"}
+    panel = {"estimator": "Correlation", "chance": 0.004, "modules": modules}
+    return {"first": first, "second": second, "panels": dict.fromkeys(["A", "B", "update", "activations"], panel)}
 
 
 def build_run(folder, n_values, *, n_candidates=14, text=EVIL):
@@ -47,9 +57,11 @@ def build_run(folder, n_values, *, n_candidates=14, text=EVIL):
     pairs = [
         {
             "estimator": "HSIC",
+            "view": "factor_rows",
             "first": a,
             "second": b,
             "dependence": 0.01,
+            "independent_training": 0.02,
             "chance_mean": 0.011,
             "chance_sd": 0.001,
             "z": -1.0,
@@ -72,6 +84,8 @@ def build_run(folder, n_values, *, n_candidates=14, text=EVIL):
     for name, record in {
         "rewards": {"rewards": rewards},
         "dependence": {"pairs": pairs, "norms": dict.fromkeys(values, 1.5), "draws": 20},
+        "interference": {"pairs": [_interference(pair["first"], pair["second"]) for pair in pairs if n_values == 2]},
+        "preservation": {"values": dict.fromkeys(values[1:], PRESERVED)},
         "data": {"values": dict.fromkeys(values, counts)},
         "timings": {"stages": [{"name": "Train value vectors", "seconds": 12.5}]},
         "environment": environment,

@@ -66,8 +66,11 @@ def save(figure: Figure, folder: Path, name: str, *, forms: Sequence[str] = ("sv
     """Write a figure as PNG and in further forms; return the PNG's path."""
     folder.mkdir(parents=True, exist_ok=True)
     FigureCanvasAgg(figure)
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # laid out once, not again for every form
+    dpi = min(160.0, 3600 / max(figure.get_size_inches()))  # a page with all pairs of many values stays small
     for form in {"png", *forms}:
-        figure.savefig(folder / f"{name}.{form}", dpi=160)
+        figure.savefig(folder / f"{name}.{form}", dpi=dpi)
     return folder / f"{name}.png"
 
 

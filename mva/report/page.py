@@ -12,6 +12,7 @@ from plotly.offline import get_plotlyjs
 from mva.report.figures import draw_front, draw_training, save
 from mva.report.front_view import extremes, front_view, side_by_side
 from mva.report.interactive import front_figures
+from mva.report.interference import draw_interference
 from mva.report.run_files import read_run
 from mva.report.tables import export_command, front_rows, warnings
 
@@ -38,8 +39,12 @@ def write_report(folder: Path, *, forms: Sequence[str] = ("svg", "pdf")) -> Path
     run = read_run(folder)
     view = front_view(run)
     save(draw_front(view), folder / "figures", "front", forms=forms)
-    training = draw_training(run.metrics)
-    training_png = None if training is None else save(training, folder / "figures", "training", forms=forms)
+    drawn = {"training": draw_training(run.metrics), "interference": draw_interference(run.interference)}
+    pictures = {
+        name: b64encode(save(figure, folder / "figures", name, forms=forms).read_bytes()).decode()
+        for name, figure in drawn.items()
+        if figure is not None
+    }
     columns, rows = front_rows(view)
     with (folder / "front.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([columns, *rows])
@@ -56,7 +61,7 @@ def write_report(folder: Path, *, forms: Sequence[str] = ("svg", "pdf")) -> Path
         export_command=export_command,
         plotly=get_plotlyjs(),
         figures=[_embed(figure.update_layout(**_LAYOUT), number) for number, figure in enumerate(front_figures(view))],
-        training=None if training_png is None else b64encode(training_png.read_bytes()).decode(),
+        pictures=pictures,
         shown=shown,
         samples=side_by_side(run, shown),
     )

@@ -1,6 +1,7 @@
 """The same facts as tables: for the terminal (rich), for CSV and for the page (plain rows)."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
@@ -11,6 +12,7 @@ from mva.report.front_view import CandidateView, FrontView
 from mva.report.run_files import RunFiles
 
 WEAK_REWARD = 0.6
+NORM_KEPT = 0.7
 
 
 def front_rows(view: FrontView) -> tuple[list[str], list[list[object]]]:
@@ -58,6 +60,18 @@ def warnings(run: RunFiles) -> list[str]:
             found.append(
                 f"On held-out prompts the front keeps only {kept:.0%} of its hypervolume: it flattered itself."
             )
+    for value, vector in run.preservation.items():
+        ratio = vector["norm"] / vector["norm_independent"]
+        if ratio < NORM_KEPT:
+            found.append(
+                f"The penalty shrank the vector of '{value}' to {ratio:.0%} of what it is without: its low dependence "
+                f"may be bought by that. Choose a scale-invariant estimator, such as estimator=correlation."
+            )
+        if vector["high"] < 0:
+            found.append(
+                f"The penalty cost the vector of '{value}' {-vector['difference']:.2f} of its own score (95 % interval "
+                f"{-vector['high']:.2f} to {-vector['low']:.2f}): lower penalty.strength."
+            )
     for value, facts in run.data.items():
         found += [f"{value}: {count} x {problem}." for problem, count in facts.get("problems", {}).items()]
     return found
@@ -96,6 +110,7 @@ def summary(run: RunFiles, view: FrontView) -> RenderableType:
     shown = "   ".join(f"{name} [bold]{volume:.4g}[/]" for name, volume in volumes.items() if volume is not None)
     parts.append(f"Hypervolume: {shown}   ({front.n_candidates} candidates)")
     parts += [_reward_line(value, reward) for value, reward in run.rewards.items()]
+    parts += [_dependence_line(pair) for pair in run.dependence.get("pairs", ())]
     parts += [f"[yellow]Warning:[/] {escape(text)}" for text in warnings(run)]
     total = sum(stage["seconds"] for stage in run.stages)
     parts.append(
@@ -130,4 +145,12 @@ def _reward_line(value: str, reward: Mapping[str, object]) -> str:
     return (
         f"Reward of {value}: agrees with {reward['accuracy']:.1%} of {reward['n_pairs']} held-out pairs "
         f"(95 % interval {reward['low']:.1%} to {reward['high']:.1%})"
+    )
+
+
+def _dependence_line(pair: Mapping[str, Any]) -> str:
+    z = "" if pair["z"] is None else f", z {pair['z']:.1f}"
+    return (
+        f"Dependence of {pair['first']} and {pair['second']} by {pair['estimator']}: {pair['dependence']:.3g} "
+        f"(independent training {pair['independent_training']:.3g}, chance {pair['chance_mean']:.3g}{z})"
     )

@@ -34,11 +34,10 @@ def test_the_page_needs_no_network_and_is_small(run_folder):
 
 def test_figures_and_table_are_written_in_every_form(run_folder):
     write_report(run_folder, forms=["svg"])
+    several = len(json.loads((run_folder / "interference.json").read_text())["pairs"]) > 0
+    names = ["front", "training", "interference"] if several else ["front", "training"]
     assert {p.name for p in (run_folder / "figures").iterdir()} == {
-        "front.png",
-        "front.svg",
-        "training.png",
-        "training.svg",
+        f"{n}.{form}" for n in names for form in ("png", "svg")
     }
     front = json.loads((run_folder / "front.json").read_text())
     with (run_folder / "front.csv").open() as file:
@@ -138,3 +137,27 @@ def test_a_record_that_cannot_be_read_is_named(run_folder, content, sentence):
 def test_what_a_run_has_not_written_is_simply_not_shown(run_folder, name):
     (run_folder / name).unlink()
     assert write_report(run_folder).exists()
+
+
+def changed_preservation(folder, **facts):
+    record = json.loads((folder / "preservation.json").read_text())
+    record["values"]["harmless"].update(facts)
+    (folder / "preservation.json").write_text(json.dumps(record))
+    return warnings(read_run(folder))
+
+
+def test_a_vector_that_kept_norm_and_score_gives_no_warning(tmp_path, make_run_folder):
+    assert not any("penalty" in line for line in warnings(read_run(make_run_folder(tmp_path / "run", 2))))
+
+
+def test_the_page_warns_of_a_penalty_that_shrank_a_vector(tmp_path, make_run_folder):
+    folder = make_run_folder(tmp_path / "run", 2)
+    assert any("shrank the vector of 'harmless' to 68%" in line for line in changed_preservation(folder, norm=1.7))
+    assert "shrank the vector of &#39;harmless&#39; to 68%" in write_report(folder, forms=[]).read_text()
+
+
+def test_the_page_warns_of_a_value_that_was_lost_beyond_its_interval_and_not_within_it(tmp_path, make_run_folder):
+    folder = make_run_folder(tmp_path / "run", 2)
+    found = changed_preservation(folder, difference=-0.4, low=-0.7, high=-0.1)
+    assert any("0.40 of its own score (95 % interval 0.10 to 0.70)" in line for line in found)
+    assert not any("own score" in line for line in changed_preservation(folder, low=-0.9, high=0.1))
