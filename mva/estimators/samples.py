@@ -146,14 +146,7 @@ def dependence(estimator: Estimator[Any], view: View[Any], current: Factors, ear
         IncompatibleView: If the estimator can't take the view.
     """
     check_view(estimator, view)
-    return total_dependence(estimator, view, current, freeze(view, current, earlier))
-
-
-def total_dependence(
-    estimator: Estimator[Any], view: View[Any], current: Factors, earlier: Sequence[FrozenSamples]
-) -> Tensor:
-    """Like `dependence`, of samples of the earlier vectors that were made before. Shape: `()`."""
-    sums = [estimator(x, y).sum() for x, y in paired(view, current, earlier)]
+    sums = [estimator(x, y).sum() for x, y in paired(view, current, freeze(view, current, earlier))]
     return torch.stack(sums).sum() if sums else torch.zeros(())
 
 

@@ -1,17 +1,23 @@
 """The decorrelation penalty (arXiv 2511.17579, Sec. 4.1).
 
-For the vector of value i: `penalty = strength * sum_{j<i} dependence(theta_i, theta_j)`.
+For the vector of value i:
+
+    penalty = strength * sum_{j<i} sum_m max(0, D_m(theta_i, theta_j)),   D_m the estimate for module m
+
+Estimators that are 0 at independence on average may fall below it. Such an estimate means that no dependence was found:
+it is reported as it is, but not rewarded. (Rewarded, it is driven to its minimum: vectors whose rows avoid each other.)
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+import torch
 from torch import Tensor
 
 from mva.estimators.activations import Activations
 from mva.estimators.base import Estimator, View, check_view
-from mva.estimators.samples import FrozenSamples, freeze, total_dependence
+from mva.estimators.samples import FrozenSamples, freeze, paired
 from mva.models.value_vector import LowRank
 
 
@@ -63,8 +69,9 @@ class Decorrelation:
 
     def against(self, earlier: Sequence[FrozenSamples], current: Mapping[str, LowRank]) -> tuple[Tensor, Tensor]:
         """Return `(penalty, dependence)` as a call does, of earlier vectors that were looked at before."""
-        measured = total_dependence(self.estimator, self.view, current, earlier)
-        return self.strength * measured, measured.detach()
+        found = [self.estimator(x, y) for x, y in paired(self.view, current, earlier)]
+        estimates = torch.cat(found) if found else torch.zeros(1)
+        return self.strength * estimates.clamp(min=0).sum(), estimates.detach().sum()
 
     def penalty(self, current: Mapping[str, LowRank], earlier: Sequence[Mapping[str, LowRank]]) -> Tensor:
         """Return the penalty alone. Shape: `()`."""

@@ -89,3 +89,34 @@ def test_a_view_that_the_estimator_cannot_take_is_refused_when_built():
 def test_refuses_a_strength_that_is_no_weight(strength):
     with pytest.raises(ValueError, match=r"penalty\.strength"):
         Decorrelation(HSIC(), strength=strength)
+
+
+class Signed:
+    """An estimate below, at and above independence, by the module's name."""
+
+    views = frozenset({"update"})
+    default_view = Update()
+
+    def __call__(self, x, y):
+        return x.scaling * (x.b.sum((-2, -1)) * 0 + 1)
+
+
+def test_an_estimate_below_independence_is_reported_but_not_rewarded():
+    ones = torch.ones(2, 2, dtype=torch.float64)
+    vectors = {name: LowRank(ones, ones.clone().requires_grad_(), d) for name, d in (("q", -0.4), ("v", 0.1))}
+    penalty, measured = Decorrelation(Signed(), strength=10.0)(vectors, [vectors])
+    assert penalty.item() == pytest.approx(1.0)
+    assert measured.item() == pytest.approx(-0.3)
+
+
+def test_a_penalty_that_found_nothing_has_no_gradient():
+    x = torch.tensor([[2.0]], dtype=torch.float64, requires_grad=True)
+
+    class Below(Signed):
+        def __call__(self, x, y):
+            return -x.a.sum((-2, -1))
+
+    one = LowRank(x, torch.ones(1, 1, dtype=torch.float64), 1.0)
+    penalty, measured = Decorrelation(Below(), strength=3.0)({"q": one}, [{"q": one}])
+    assert (penalty.item(), measured.item()) == (0, -2)
+    assert torch.autograd.grad(penalty, x)[0].item() == 0
