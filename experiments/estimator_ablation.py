@@ -5,8 +5,8 @@
 
 Every seed has one unpenalised arm, and for every estimator a weak and a strong one. Strengths can't be the same number
 for all: estimators differ in scale by orders of magnitude. So a strength is set by what the unpenalised vectors would
-pay, `strength * sum_m max(0, D_m) = price`, in nats beside a preference loss that starts at log 2 = 0.69: 0.1 is weak, 1
-is strong.
+pay, `strength * sum_m max(0, D_m) = price`, in nats beside a preference loss that starts at log 2 = 0.69: 0.1 is weak,
+1 is strong.
 
 The dependence of all vectors is measured by all estimators, whichever was trained with. Hypervolumes of one seed share
 rewards, prompts and reference point; ratios to the unpenalised arm are paired by seed, with Student's t intervals.
