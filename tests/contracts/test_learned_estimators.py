@@ -5,6 +5,7 @@ from dataclasses import FrozenInstanceError, is_dataclass, replace
 import pytest
 import torch
 
+from mva.estimators.activations import Activations
 from mva.estimators.base import CriticBudget, LearnedEstimator, check_view, invariances_of
 from mva.estimators.club import CLUB
 from mva.estimators.info_nce import InfoNCE
@@ -15,14 +16,21 @@ from mva.fingerprint import describe, fingerprint
 from mva.models.value_vector import LowRank
 
 LEARNED = [CLUB(), CLUB(sampled=True), MINE(), InfoNCE()]
-VIEWS = [FactorRows("A"), FactorRows("B"), UpdateRows()]
+INPUTS = torch.randn(16, 40, 96, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
+VIEWS = [
+    FactorRows("A"),
+    FactorRows("B"),
+    UpdateRows(),
+    Activations().on({f"layer{i}": x for i, x in enumerate(INPUTS)}),
+]
+MODULES = len(INPUTS)
 ids = pytest.mark.parametrize(
     "estimator", LEARNED, ids=lambda e: type(e).__name__ + "-sampled" * getattr(e, "sampled", 0)
 )
-views = pytest.mark.parametrize("view", VIEWS, ids=str)
+views = pytest.mark.parametrize("view", VIEWS, ids=["A", "B", "update_rows", "activations"])
 
 
-def lora(seed, modules=24, rank=16, *, zero_b=False):
+def lora(seed, modules=MODULES, rank=16, *, zero_b=False):
     generator = torch.Generator().manual_seed(seed)
     a = (2 * torch.rand(modules, rank, 96, generator=generator, dtype=torch.float64) - 1) / 96**0.5
     b = 0.01 * torch.randn(modules, 80, rank, generator=generator, dtype=torch.float64)
@@ -35,8 +43,12 @@ def fitted(estimator, x, y):
     return critic
 
 
+def look(view, vector):
+    return view(list(vector.values()), list(vector))
+
+
 def samples(view, seed=0, **shape):
-    return view(list(lora(seed, **shape).values()))
+    return look(view, lora(seed, **shape))
 
 
 @ids
@@ -81,7 +93,7 @@ def test_tells_independent_half_shared_and_identical_vectors_apart(estimator, vi
         )
         for name in x
     }
-    independent, shared, identical = (dependence(estimator, view, x, [y]).item() / 24 for y in (lora(1), half, x))
+    independent, shared, identical = (dependence(estimator, view, x, [y]).item() / MODULES for y in (lora(1), half, x))
     assert abs(independent) < 0.25 * identical
     assert independent < shared < 0.9 * identical
 
@@ -105,7 +117,7 @@ def test_has_the_invariances_that_it_declares(estimator, view):
     x = samples(view, 0)
     before = critic(x, samples(view, 1))
     for name, change in changes.items():
-        after = critic(x, view([change(u) for u in lora(1).values()]))
+        after = critic(x, look(view, {module: change(u) for module, u in lora(1).items()}))
         assert torch.allclose(before, after, rtol=1e-6, atol=1e-9) == (name in invariances_of(estimator, view)), name
 
 
