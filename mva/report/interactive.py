@@ -17,6 +17,12 @@ def front_figures(view: FrontView) -> list[go.Figure]:
     return [_scatter_3d(view) if len(view.values) == 3 else _parallel(view), _matrix(view)]
 
 
+def hypervolume_figure(curve: Sequence[float]) -> go.Figure:
+    """Hypervolume of the first 1, 2, ... candidates."""
+    figure = go.Figure(go.Scatter(x=list(range(1, len(curve) + 1)), y=list(curve), mode="lines", line={"color": BLUE}))
+    return figure.update_layout(xaxis_title="evaluated candidates", yaxis_title="hypervolume", showlegend=False)
+
+
 def _hover(c: CandidateView) -> str:
     # Plotly reads a little HTML in hover texts: what a model or a user wrote must not become any.
     sample = c.sample[:240].replace("&", "&amp;").replace("<", "&lt;").replace("\n", "<br>")
@@ -103,6 +109,7 @@ def _matrix(view: FrontView) -> go.Figure:
         if group:
             figure.add_splom(
                 dimensions=[{"label": v, "values": [c.scores[v] for c in group]} for v in view.values],
+                customdata=[c.id for c in group],
                 name=name,
                 marker={"color": colour, "size": 6, "symbol": symbol},
                 diagonal_visible=False,

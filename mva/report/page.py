@@ -9,9 +9,10 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from plotly import io as plotly_io
 from plotly.offline import get_plotlyjs
 
+from mva.report.chooser import chooser
 from mva.report.figures import draw_front, draw_training, save
-from mva.report.front_view import extremes, front_view, side_by_side
-from mva.report.interactive import front_figures
+from mva.report.front_view import extremes, front_view, hypervolume_curve, side_by_side
+from mva.report.interactive import front_figures, hypervolume_figure
 from mva.report.interference import draw_interference
 from mva.report.run_files import read_run
 from mva.report.tables import export_command, front_rows, warnings
@@ -60,8 +61,10 @@ def write_report(folder: Path, *, forms: Sequence[str] = ("svg", "pdf")) -> Path
         warnings=warnings(run),
         export_command=export_command,
         plotly=get_plotlyjs(),
-        figures=[_embed(figure.update_layout(**_LAYOUT), number) for number, figure in enumerate(front_figures(view))],
+        figures=[_embed(figure.update_layout(**_LAYOUT), f"front-{i}") for i, figure in enumerate(front_figures(view))],
+        curve=_embed(hypervolume_figure(hypervolume_curve(view)).update_layout(**_LAYOUT), "curve", height="260px"),
         pictures=pictures,
+        chooser=chooser(run, view),
         shown=shown,
         samples=side_by_side(run, shown),
     )
@@ -70,13 +73,13 @@ def write_report(folder: Path, *, forms: Sequence[str] = ("svg", "pdf")) -> Path
     return path
 
 
-def _embed(figure: object, number: int) -> str:
+def _embed(figure: object, identifier: str, *, height: str = "520px") -> str:
     html = plotly_io.to_html(
         figure,
         include_plotlyjs=False,
         full_html=False,
-        div_id=f"front-{number}",
+        div_id=identifier,
         config={"responsive": True, "displaylogo": False, "showTips": False},
-        default_height="520px",
+        default_height=height,
     )
     return str(html)

@@ -63,3 +63,54 @@ def test_the_figure_has_a_point_for_every_candidate(opened):
         return plot.data[0].type === 'parcoords' ? plot.data[0].dimensions[0].values.length : ids.size;
     }"""
     assert page.evaluate(count) == 14
+
+
+def chosen(page):
+    return page.locator("#chosen").inner_text()
+
+
+def test_the_sliders_choose_the_best_candidate_for_a_preference(opened):
+    page, complaints, _ = opened
+    data = page.evaluate("JSON.parse(document.getElementById('chooser-data').textContent)")
+    for wanted in data["values"]:
+        for slider, value in zip(page.locator("#preferences input").all(), data["values"], strict=True):
+            slider.fill("100" if value == wanted else "0")
+        best = max(data["candidates"], key=lambda c: c["scores"][wanted])
+        assert best["id"] in chosen(page)
+        assert f"candidate={best['id']}" in chosen(page)
+        assert page.locator("#preferences output").all_inner_texts() == [
+            "100 %" if value == wanted else "0 %" for value in data["values"]
+        ]
+    assert complaints == []
+
+
+def test_a_row_shows_its_candidates_responses_beside_the_bases_by_keyboard_too(opened):
+    page, _, _ = opened
+    button = page.locator("button[data-candidate]").first
+    button.focus()
+    page.keyboard.press("Enter")
+    assert button.get_attribute("data-candidate") in chosen(page)
+    assert page.locator("#chosen .answers").count() == 3, "a pair of answers for each prompt"
+    assert page.locator("#chosen .answer b").first.inner_text() == "base"
+    assert page.evaluate("window.broken") is None
+
+
+def test_a_click_on_a_point_chooses_it_and_hovering_names_it(opened):
+    page, _, _ = opened
+    page.set_viewport_size({"width": 1280, "height": 900})
+    plot = page.locator(".js-plotly-plot").first
+    if plot.evaluate("p => p.data[0].type") != "scatter":
+        plot.evaluate("p => p.emit('plotly_click', {points: [{customdata: p.data[0].customdata[0]}]})")
+        assert plot.evaluate("p => p.data[0].customdata[0]") in chosen(page)
+        return
+    plot.scroll_into_view_if_needed()
+    where = plot.evaluate("""p => {
+        const box = p.getBoundingClientRect(), trace = p.data[0], layout = p._fullLayout;
+        return [box.left + layout.xaxis._offset + layout.xaxis.d2p(trace.x[0]),
+                box.top + layout.yaxis._offset + layout.yaxis.d2p(trace.y[0]), trace.customdata[0]];
+    }""")
+    page.mouse.move(where[0], where[1])
+    page.wait_for_selector(".hoverlayer .hovertext")
+    assert where[2] in page.locator(".hoverlayer").first.text_content()
+    page.mouse.click(where[0], where[1])
+    page.wait_for_function("id => document.getElementById('chosen').innerText.includes(id)", arg=where[2])

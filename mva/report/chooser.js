@@ -1,0 +1,77 @@
+"use strict";
+(() => {
+  const data = JSON.parse(document.getElementById("chooser-data").textContent);
+  const byId = new Map(data.candidates.map((candidate) => [candidate.id, candidate]));
+  const plot = document.querySelector(".js-plotly-plot");
+  const sliders = [...document.querySelectorAll("#preferences input")];
+  const show = (number) => number.toFixed(2);
+
+  const element = (tag, text, parent) => {
+    const made = document.createElement(tag);
+    made.textContent = text; // what a model or a user wrote is text, never markup
+    parent.append(made);
+    return made;
+  };
+
+  const answer = (parent, title, line) => {
+    const box = element("div", "", parent);
+    box.className = "answer";
+    element("b", title, box);
+    if (!line) { element("small", "no response to this prompt", box); return; }
+    element("small", data.values.map((value) => `${value} ${show(line.rewards[value])}`).join("  "), box);
+    element("span", line.text, box);
+  };
+
+  const choose = (id) => {
+    const candidate = byId.get(id);
+    if (!candidate) return;
+    const place = document.getElementById("chosen");
+    place.replaceChildren();
+    element("h3", `${candidate.label} (${candidate.id})${candidate.on_front ? ", on the front" : ""}`, place);
+    const held = candidate.held_out;
+    element("p", data.values.map((value) =>
+      `${value} ${show(candidate.scores[value])}${held ? ` (held out ${show(held[value])})` : ""}`).join(", "), place);
+    element("pre", candidate.command, place);
+    for (const entry of data.prompts) {
+      element("h4", entry.prompt, place);
+      const both = element("div", "", place);
+      both.className = "answers";
+      if (data.base && data.base !== id) answer(both, "base", entry.responses[data.base]);
+      answer(both, candidate.label, entry.responses[id]);
+    }
+    mark(candidate);
+  };
+
+  const mark = (candidate) => {
+    if (!plot || data.values.length !== 2) return;
+    const [x, y] = data.values.map((value) => candidate.scores[value]);
+    const index = plot.data.findIndex((trace) => trace.name === "chosen");
+    if (index >= 0) { Plotly.restyle(plot, { x: [[x]], y: [[y]] }, [index]); return; }
+    Plotly.addTraces(plot, { x: [x], y: [y], mode: "markers", name: "chosen", hoverinfo: "skip",
+      marker: { symbol: "circle-open", size: 20, color: "#CC79A7", line: { width: 3 } } });
+  };
+
+  // The best candidate for a preference: scores scaled to each value's range, weighted by the sliders' shares.
+  const ranges = Object.fromEntries(data.values.map((value) => {
+    const scores = data.candidates.map((candidate) => candidate.scores[value]);
+    return [value, [Math.min(...scores), Math.max(...scores)]];
+  }));
+  const utility = (candidate, shares) => data.values.reduce((sum, value, i) => {
+    const [low, high] = ranges[value];
+    return sum + shares[i] * (high > low ? (candidate.scores[value] - low) / (high - low) : 0);
+  }, 0);
+  const prefer = () => {
+    const weights = sliders.map((slider) => Number(slider.value));
+    const total = weights.reduce((a, b) => a + b, 0);
+    const shares = weights.map((weight) => (total ? weight / total : 1 / weights.length));
+    sliders.forEach((slider, i) => { slider.nextElementSibling.textContent = `${Math.round(100 * shares[i])} %`; });
+    choose(data.candidates.reduce((best, one) => (utility(one, shares) > utility(best, shares) ? one : best)).id);
+  };
+
+  sliders.forEach((slider) => slider.addEventListener("input", prefer));
+  document.querySelectorAll("button[data-candidate]").forEach((button) =>
+    button.addEventListener("click", () => choose(button.dataset.candidate)));
+  document.querySelectorAll(".js-plotly-plot").forEach((figure) =>
+    figure.on("plotly_click", (event) => choose(event.points[0].customdata)));
+  window.addEventListener("load", prefer);
+})();
