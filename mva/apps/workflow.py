@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from mva.apps import assemble
@@ -20,10 +21,11 @@ from mva.models.value_vector import ValueVector
 from mva.pareto.front import Front
 from mva.pipeline import find_front, make_evaluator, make_rewards, train_independently, train_vectors
 from mva.records import SCHEMA_VERSION, write_json
-from mva.report.front_view import FrontView, front_view, hypervolume_curve
+from mva.report.front_view import front_view
 from mva.report.page import write_report
+from mva.report.publish import publish
 from mva.report.run_files import read_run
-from mva.report.tables import candidate_rows, summary
+from mva.report.tables import summary
 from mva.rewards.agreement import held_out_accuracy
 from mva.rewards.base import Reward
 from mva.seeding import seed_everything
@@ -71,16 +73,12 @@ class Workflow:
                 self._preservation(vectors, rewards)
         with self.session.stages.stage("Write the report"):
             write_report(self.folder, forms=self.figure_forms)
-        self._publish()
+        self._finish()
         return front
 
     def _measure(self, diagnostics: Diagnostics) -> None:
-        dependence = diagnostics.dependence()
-        self._write("dependence", dependence)
+        self._write("dependence", diagnostics.dependence())
         self._write("interference", diagnostics.interference_map())
-        for pair in dependence["pairs"]:
-            name = f"dependence/{pair['first']}-{pair['second']}/{pair['estimator']}"
-            self.tracker.summary({name: pair["dependence"], f"{name}/chance": pair["chance_mean"]})
 
     def _preservation(self, vectors: Sequence[ValueVector], rewards: Mapping[str, Reward]) -> None:
         """Score each penalised vector alone, and its counterpart that was trained without the penalty."""
@@ -90,12 +88,8 @@ class Workflow:
             make_evaluator(self.session, group, rewards, Ledger(folder), split="validation")
             for group, folder in ((vectors, self.folder), (independent, home))
         )
-        kept = preservation(vectors, independent, *evaluators, space=self.session.experiment.space)
-        self._write("preservation", {"values": kept})
-        for value, facts in kept.items():
-            ratio = facts["norm"] / facts["norm_independent"]
-            self.tracker.summary({f"preservation/{value}/norm_ratio": ratio})
-            self.tracker.summary({f"preservation/{value}/score_difference": facts["difference"]})
+        space = self.session.experiment.space
+        self._write("preservation", {"values": preservation(vectors, independent, *evaluators, space=space)})
 
     def _save(self, vectors: Sequence[ValueVector], folder: Path) -> None:
         for vector in vectors:
@@ -105,21 +99,12 @@ class Workflow:
         data = self.session.data[value]
         limit = self.session.experiment.evaluation.n_reward_pairs
         agreement = held_out_accuracy(reward, [*data.validation, *data.test][:limit])
-        self.tracker.summary({f"reward/{value}/held_out_accuracy": agreement.accuracy})
         return {"kind": type(reward).__name__, "key": reward.key, **asdict(agreement)}
 
-    def _publish(self) -> None:
+    def _finish(self) -> None:
+        publish(self.folder, self.tracker)
         run = read_run(self.folder)
-        view = front_view(run)
-        for evaluations, volume in enumerate(hypervolume_curve(view), start=1):
-            self.tracker.log({"explore/hypervolume": volume}, evaluations)
-        self.tracker.table("candidates", *candidate_rows(view))
-        for figure in sorted((self.folder / "figures").glob("*.png")):
-            self.tracker.figure(figure.stem, figure)
-        self.tracker.page("report", self.folder / "report.html")
-        self.tracker.artifact("front", "front", [self.folder / "front.json", self.folder / "candidates.jsonl"])
-        self.tracker.summary(_results(view))
-        self.session.stages.console.print(summary(run, view), crop=False)
+        self.session.stages.console.print(summary(run, front_view(run)), crop=False)
 
     def _write(self, name: str, record: dict[str, Any]) -> None:
         write_json(self.folder / f"{name}.json", {"schema_version": SCHEMA_VERSION, **record})
@@ -141,10 +126,16 @@ def open_workflow(config: DictConfig, *, job_type: JobType) -> Iterator[Workflow
     with stages.stage("Load the model"):
         backbone = experiment.model.load()
     plain: Any = OmegaConf.to_container(config, resolve=True)
-    identity = RunIdentity(folder, folder.name, config.experiment_name, job_type, plain)
+    identity = RunIdentity(folder, folder.name, _group(config), job_type, plain)
     with Composite(tuple(dict.fromkeys([Local(), spec]))).start(identity) as tracker:
         session = Session(experiment, backbone, data, stages)
         yield Workflow(session, folder, tracker, figure_forms=list(config.report.forms))
+
+
+def _group(config: DictConfig) -> str:
+    """The sweep that a run belongs to; a run on its own belongs to its experiment."""
+    hydra = HydraConfig.get()
+    return Path(hydra.sweep.dir).name if hydra.mode == RunMode.MULTIRUN else str(config.experiment_name)
 
 
 def _from_here(folder: Path) -> Path:
@@ -155,14 +146,3 @@ def _from_here(folder: Path) -> Path:
 def _facts(report: DataReport) -> dict[str, Any]:
     problems = {problem: len(places) for problem, places in report.problems.items()}
     return {"counts": report.counts, "problems": problems, "longer_is_chosen": report.longer_is_chosen}
-
-
-def _results(view: FrontView) -> dict[str, Any]:
-    front = view.front
-    return {
-        "hypervolume": front.hypervolume,
-        "hypervolume_held_out": front.hypervolume_held_out,
-        "hypervolume_simplex": front.hypervolume_simplex,
-        "front_points": len(front.points),
-        "candidates": front.n_candidates,
-    }

@@ -33,12 +33,16 @@ class Tracker(Protocol):
         """Record a picture (PNG)."""
         ...
 
+    def plot(self, name: str, figure: Any) -> None:
+        """Record an interactive figure (Plotly)."""
+        ...
+
     def page(self, name: str, path: Path) -> None:
         """Record an HTML page."""
         ...
 
-    def artifact(self, name: str, kind: str, paths: Sequence[Path]) -> None:
-        """Record files and folders as one versioned artifact."""
+    def artifact(self, name: str, kind: str, paths: Sequence[Path], *, aliases: Sequence[str] = ()) -> None:
+        """Record files and folders as one versioned artifact, under `latest` and further aliases."""
         ...
 
     def summary(self, facts: Mapping[str, Any]) -> None:

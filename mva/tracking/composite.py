@@ -30,15 +30,20 @@ class CompositeTracker:
         for tracker in self.trackers:
             tracker.figure(name, path)
 
+    def plot(self, name: str, figure: Any) -> None:
+        """Record an interactive figure."""
+        for tracker in self.trackers:
+            tracker.plot(name, figure)
+
     def page(self, name: str, path: Path) -> None:
         """Record a page."""
         for tracker in self.trackers:
             tracker.page(name, path)
 
-    def artifact(self, name: str, kind: str, paths: Sequence[Path]) -> None:
+    def artifact(self, name: str, kind: str, paths: Sequence[Path], *, aliases: Sequence[str] = ()) -> None:
         """Record files."""
         for tracker in self.trackers:
-            tracker.artifact(name, kind, paths)
+            tracker.artifact(name, kind, paths, aliases=aliases)
 
     def summary(self, facts: Mapping[str, Any]) -> None:
         """Record the run's results."""

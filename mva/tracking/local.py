@@ -31,10 +31,13 @@ class LocalTracker:
     def figure(self, name: str, path: Path) -> None:
         """Figures are in the run folder already."""
 
+    def plot(self, name: str, figure: Any) -> None:
+        """Interactive figures are in the page already."""
+
     def page(self, name: str, path: Path) -> None:
         """Pages are in the run folder already."""
 
-    def artifact(self, name: str, kind: str, paths: Sequence[Path]) -> None:
+    def artifact(self, name: str, kind: str, paths: Sequence[Path], *, aliases: Sequence[str] = ()) -> None:
         """Vectors and front are in the run folder already."""
 
     def summary(self, facts: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,11 +37,15 @@ class WandbTracker:
         """Record an image."""
         self._run.log({name: wandb.Image(str(path))})
 
+    def plot(self, name: str, figure: Any) -> None:
+        """Record an interactive figure."""
+        self._run.log({name: wandb.Plotly(figure)})
+
     def page(self, name: str, path: Path) -> None:
         """Record an HTML page."""
         self._run.log({name: wandb.Html(path.read_text(encoding="utf-8"), inject=False)})
 
-    def artifact(self, name: str, kind: str, paths: Sequence[Path]) -> None:
+    def artifact(self, name: str, kind: str, paths: Sequence[Path], *, aliases: Sequence[str] = ()) -> None:
         """Record files and folders under the names they have in the run folder."""
         artifact = wandb.Artifact(name, type=kind)
         for path in paths:
@@ -48,7 +53,7 @@ class WandbTracker:
             for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
                 if file.is_file():
                     artifact.add_file(str(file), name=str(file.relative_to(path.parent)))
-        self._run.log_artifact(artifact)
+        self._run.log_artifact(artifact, aliases=["latest", *(re.sub(r"[/:]", "-", alias) for alias in aliases)])
 
     def summary(self, facts: Mapping[str, Any]) -> None:
         """Record the run's results."""

@@ -1,5 +1,6 @@
 """What every tracker owes."""
 
+import plotly.graph_objects
 import pytest
 from matplotlib.figure import Figure
 
@@ -33,7 +34,8 @@ def test_it_takes_everything_that_a_run_has_to_tell(spec, run):
         tracker.table("candidates", ["id"], [["a"], ["b"]])
         tracker.figure("front", figure)
         tracker.page("report", page)
-        tracker.artifact("front", "front", [page, run.folder / "figure.png"])
+        tracker.plot("pareto_front", plotly.graph_objects.Figure())
+        tracker.artifact("front", "front", [page, run.folder / "figure.png"], aliases=["seed=0/a:b"])
         tracker.summary({"hypervolume": 1.0})
 
 

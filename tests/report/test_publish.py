@@ -1,0 +1,93 @@
+"""Everything that a run's folder holds arrives in W&B, read back from its own offline files."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from mva.report.page import write_report
+from mva.report.publish import publish, replay
+from mva.tracking.base import RunIdentity
+from mva.tracking.weights_and_biases import WeightsAndBiases
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+
+
+class Recorder:
+    """Keep what a tracker is told, by kind and name."""
+
+    def __init__(self):
+        self.told = []
+
+    def log(self, metrics, step):
+        self.told += [("log", name, step, value) for name, value in metrics.items()]
+
+    def summary(self, facts):
+        self.told += [("summary", name, None, value) for name, value in facts.items()]
+
+    def __getattr__(self, kind):
+        return lambda name, *values, **named: self.told.append((kind, name, values, named))
+
+    def names(self, kind):
+        return [name for k, name, *_ in self.told if k == kind]
+
+
+@pytest.fixture
+def folder(tmp_path, make_run_folder):
+    folder = make_run_folder(tmp_path / "run", 2)
+    (folder / "adapters" / "helpful").mkdir(parents=True)
+    (folder / "adapters" / "helpful" / "adapter_config.json").write_text("{}")
+    write_report(folder, forms=[])
+    return folder
+
+
+def test_tables_figures_page_artifacts_and_results_are_sent(folder):
+    tracker = Recorder()
+    publish(folder, tracker)
+    assert tracker.names("table") == ["candidates", "front_table", "responses"]
+    assert tracker.names("plot") == ["pareto_front"]
+    assert tracker.names("figure") == ["front", "interference", "training"]
+    assert tracker.names("page") == ["report"]
+    assert tracker.names("artifact") == ["value-vectors", "front"]
+    facts = {name: value for kind, name, _, value in tracker.told if kind == "summary"}
+    front = json.loads((folder / "front.json").read_text())
+    assert facts["hypervolume"] == front["hypervolume"]
+    assert facts["dependence/helpful-harmless/HSIC/independent_training"] == 0.02
+    assert facts["preservation/harmless/norm_ratio"] == 0.8
+    curve = [(step, value) for kind, name, step, value in tracker.told if name == "explore/hypervolume"]
+    assert [step for step, _ in curve] == list(range(1, 15))
+    assert curve[-1][1] == pytest.approx(front["hypervolume"])
+
+
+def test_a_replay_sends_the_training_metrics_with_their_steps(folder):
+    tracker = Recorder()
+    replay(folder, tracker)
+    sent = [(step, value) for _, name, step, value in tracker.told if name == "train/helpful/preference_loss"]
+    assert sent == [(step, 0.7 / step) for step in range(1, 9)]
+
+
+def test_wandb_holds_each_of_them(folder, monkeypatch):
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    identity = RunIdentity(folder, "run", "my-sweep", "report", {"penalty": {"strength": 10.0}})
+    with WeightsAndBiases(mode="offline").start(identity) as tracker:
+        replay(folder, tracker)
+    (run,) = folder.glob("wandb/offline-run-*")
+    command = [sys.executable, "-m", "wandb", "leet", "inspect"]
+    read = [
+        subprocess.run(
+            [*command, *o, "--json", str(run)], capture_output=True, text=True, check=True, timeout=60
+        ).stdout
+        for o in ([], ["--summary"])
+    ]
+    for words in (
+        "my-sweep",
+        "report",
+        "penalty",
+        "train/helpful/preference_loss",
+        "explore/hypervolume",
+        "value-vectors",
+    ):
+        assert words in read[0], words
+    for words in ("candidates", "front_table", "responses", "pareto_front", "plotly-file", "interference", "html-file"):
+        assert words in read[1], words
