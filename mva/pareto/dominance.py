@@ -1,5 +1,7 @@
 """Dominance among scored candidates. Scores are always maximised; shape `(n_candidates, n_values)`."""
 
+from collections.abc import Iterable
+
 import moocore
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -64,7 +66,15 @@ def membership_probability(
     """
     mean, error = as_scores(scores), as_scores(standard_errors, what="standard error")
     generator = np.random.default_rng(seed)
-    counts = np.zeros(len(mean))
-    for _ in range(draws):
-        counts += non_dominated(mean + error * generator.standard_normal(mean.shape))
-    return counts / draws
+    return share_non_dominated(mean + error * generator.standard_normal(mean.shape) for _ in range(draws))
+
+
+def share_non_dominated(replicates: Iterable[Floats]) -> Floats:
+    """Say in which share of the replicates of the scores each candidate is non-dominated.
+
+    Shape: `(n, k)` each -> `(n,)`, each in [0, 1].
+
+    Raises:
+        NotFinite: If a score is NaN or infinite.
+    """
+    return np.mean([non_dominated(scores) for scores in replicates], axis=0, dtype=np.float64)

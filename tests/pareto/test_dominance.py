@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from mva.pareto.dominance import NotFinite, membership_probability, non_dominated
+from mva.pareto.dominance import NotFinite, membership_probability, non_dominated, share_non_dominated
 
 
 def naive_non_dominated(scores):
@@ -79,3 +79,8 @@ def test_membership_is_a_function_of_the_seed():
 def test_refuses_standard_errors_that_are_not_finite():
     with pytest.raises(NotFinite, match="standard error"):
         membership_probability([[0.0]], [[float("nan")]])
+
+
+def test_the_share_of_replicates_is_counted():
+    replicates = [np.array([[1.0], [0.0]]), np.array([[1.0], [2.0]]), np.array([[1.0], [1.0]])]
+    assert share_non_dominated(replicates) == pytest.approx([2 / 3, 2 / 3])
