@@ -126,11 +126,11 @@ def execute(arm: Arm, data: str, penalty: float, threads: int) -> str:
     return "ok" if code == 0 else f"FAILED with {code}, see {arm.folder / 'output.log'}"
 
 
-def run(home: Path, data: str, seeds: Sequence[int], jobs: int) -> None:
-    """Run all arms; strong prices first, so that an unfinished experiment has them for all estimators."""
+def run(home: Path, data: str, seeds: Sequence[int], estimators: Sequence[str], jobs: int) -> None:
+    """Run all arms; strong prices first, and all seeds of an estimator together: what is finished can be summarised."""
     console, threads = Console(), max(1, (os.cpu_count() or 1) // jobs)
     bases = [Arm(home, seed) for seed in seeds]
-    arms = [Arm(home, seed, e, price) for price in reversed(PRICES) for seed in seeds for e in ESTIMATORS]
+    arms = [Arm(home, seed, e, price) for price in reversed(PRICES) for e in estimators for seed in seeds]
     with ThreadPoolExecutor(jobs) as pool:
         for arm, outcome in zip(bases, pool.map(lambda arm: execute(arm, data, 0.0, threads), bases), strict=True):
             console.print(f"{arm.folder}: {outcome}")
@@ -227,12 +227,13 @@ def main() -> None:
     parser.add_argument("step", choices=["run", "summarise"])
     parser.add_argument("--data", choices=list(DATA), default="bundled")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--estimators", nargs="+", choices=list(ESTIMATORS), default=list(ESTIMATORS))
     parser.add_argument("--jobs", type=int, default=2, help="runs at the same time")
     parser.add_argument("--home", type=Path, default=Path("outputs/estimator_ablation"))
     options = parser.parse_args()
     home = options.home / options.data
     if options.step == "run":
-        run(home, options.data, options.seeds, options.jobs)
+        run(home, options.data, options.seeds, options.estimators, options.jobs)
     summarise(home, options.seeds)
 
 
