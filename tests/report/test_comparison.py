@@ -1,0 +1,70 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from mva.pareto.bootstrap import Bootstrap
+from mva.report.comparison import NotComparable, compare, comparison_table, draw_comparison, held_out_rewards
+from mva.report.run_files import read_run
+
+FEW = Bootstrap(draws=200)
+
+
+def shifted(run, by):
+    """The same run with every held-out reward of its front changed."""
+    lines = [
+        {**g, "rewards": {v: r + by for v, r in g["rewards"].items()}} if g["split"] == "test" else g
+        for g in run.generations
+    ]
+    return replace(run, generations=tuple(lines))
+
+
+@pytest.fixture
+def run(tmp_path, make_run_folder):
+    return read_run(make_run_folder(tmp_path / "run", 2))
+
+
+def test_rewards_are_those_of_the_front_on_held_out_prompts(run):
+    prompts = sorted({g["prompt_id"] for g in run.generations})
+    rewards = held_out_rewards(run, prompts)
+    assert rewards.shape == (len(run.front.points), 3, 2)
+    held_out = [[point.scores_held_out[v] for v in run.front.values] for point in run.front.points]
+    np.testing.assert_allclose(rewards.mean(axis=1), held_out)
+
+
+def test_a_better_method_has_the_better_indicators_and_the_difference_has_its_sign(run):
+    found = compare({"plain": [run], "better": [shifted(run, 0.5)]}, bootstrap=FEW)
+    plain, better = found.rows
+    assert plain.differences is None
+    assert better.indicators["hypervolume"].estimate > plain.indicators["hypervolume"].estimate
+    assert better.indicators["IGD+"].estimate == pytest.approx(0, abs=1e-12)
+    assert better.differences["hypervolume"].interval.estimate > 0
+    assert better.differences["additive epsilon"].interval.estimate < 0
+
+
+def test_identical_methods_differ_by_nothing(run):
+    _, same = compare({"one": [run], "two": [run]}, bootstrap=FEW).rows
+    assert all(d.interval.estimate == 0 for d in same.differences.values())
+    assert same.differences["hypervolume"].verdict != "real"
+
+
+def test_runs_of_other_rewards_or_prompts_are_refused(run):
+    other = replace(run, rewards={v: {**r, "key": "other"} for v, r in run.rewards.items()})
+    with pytest.raises(NotComparable, match="different rewards"):
+        compare({"a": [run], "b": [other]}, bootstrap=FEW)
+    fewer = replace(run, generations=tuple(g for g in run.generations if "Prompt 2" not in g["prompt"][-1]["content"]))
+    with pytest.raises(NotComparable, match="different held-out prompts"):
+        compare({"a": [run], "b": [fewer]}, bootstrap=FEW)
+
+
+def test_the_table_names_every_method_and_the_figure_draws_every_point(run):
+    found = compare({"method=mva": [run, run], "method=ties": [run, run]}, bootstrap=FEW)
+    console = Console(width=240, record=True)
+    console.print(comparison_table(found))
+    said = console.export_text()
+    assert "method=mva" in said
+    assert "method=ties" in said
+    assert "too few samples" in said
+    drawn = draw_comparison(found).axes[0].collections
+    assert [len(points.get_offsets()) for points in drawn] == [2 * len(run.front.points)] * 2
