@@ -1,4 +1,4 @@
-"""What compositions that are not linear share: dense updates, and the vector made of what became of them."""
+"""What compositions share: the modules, dense updates, and the vector made of what became of them."""
 
 from collections.abc import Mapping, Sequence
 
