@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from mva.composition.linear import Linear
+from mva.composition.ties import Ties
 from mva.models.backbone import load_backbone
 from mva.models.lora import LoraSpec, attach, detach, extract
 from mva.models.sources.tiny_random import TinyRandom
@@ -74,4 +75,4 @@ def test_rows_differ_where_they_may_and_are_refused_where_not(policy):
 
 def test_per_row_needs_a_linear_composition(backbone, vectors):
     with pytest.raises(ValueError, match="policy=merged"):
-        PerRowPolicy().build(backbone, vectors, Linear(name="ties", linear=False))
+        PerRowPolicy().build(backbone, vectors, Ties())
