@@ -9,14 +9,21 @@ from pathlib import Path
 from typing import NoReturn
 
 import hydra
+from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from rich.console import Console
 
+from mva.apps.sweep import as_job
+
 USER_ERRORS = (ValueError, OSError, FloatingPointError, HydraException, OmegaConfBaseException)
 _PACKAGE = Path(__file__).resolve().parents[1]
+
+# Mappings by value, whose names only the user knows, take any key without Hydra's `+`: a YAML file can't say so.
+_OPEN = {name: DictConfig({}, flags={"struct": False}) for name in ("coefficients", "rewards")}
+ConfigStore.instance().store(name="open_mappings", node=DictConfig(_OPEN))
 
 
 def conf_folder() -> Path:
@@ -31,7 +38,7 @@ def app(task: Callable[[DictConfig], object]) -> Callable[[], None]:
     Errors that the user can mend are printed as one sentence (MVA_DEBUG=1 shows the traceback); Ctrl-C exits
     with 130 and SIGTERM with 143, so that a scheduler never takes a stopped run for a finished one.
     """
-    command = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(task)
+    command = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(as_job(task))
 
     @functools.wraps(task)
     def main() -> None:
@@ -42,7 +49,8 @@ def app(task: Callable[[DictConfig], object]) -> Callable[[], None]:
             command()
         except KeyboardInterrupt:
             console.print(
-                "[yellow]Stopped.[/] Nothing is lost: the same command with hydra.run.dir=<its folder> goes on."
+                "[yellow]Stopped.[/] Nothing is lost: the same command with hydra.run.dir=<its folder> "
+                "(of a multirun: hydra.sweep.dir) goes on."
             )
             sys.exit(130)
         except SIGTERMException:

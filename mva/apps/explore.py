@@ -1,28 +1,55 @@
 """`mva-explore`: explore combinations of vectors that are there already."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from mva.apps.command import app
-from mva.apps.workflow import open_workflow
-from mva.models.adapter_files import load_adapter
+from mva.apps.workflow import Workflow, open_workflow
+from mva.models.adapter_files import load_adapter, save_adapter
+from mva.models.value_vector import ValueVector
+from mva.pipeline import train_vectors
 
 
 @app
 def main(config: DictConfig) -> float:
     """Explore the vectors of `run=FOLDER`, or (without it) those of this configuration from the store.
 
-    Returns the front's hypervolume, for sweepers.
+    With `coefficients` the search is that one candidate. Returns the front's hypervolume, for sweepers.
     """
-    with open_workflow(config, job_type="explore") as workflow:
-        if config.run is None:
-            return workflow.explore(workflow.train()).hypervolume
-        base = workflow.session.backbone.fingerprint
-        vectors = [
-            load_adapter(Path(config.run) / "adapters" / value, expect_base=base) for value in config.value.names
-        ]
+    with open_workflow(of_one_candidate(config), job_type="explore") as workflow:
+        vectors = _of_run(workflow, config) if config.run is not None else _of_store(workflow, config)
         return workflow.explore(vectors).hypervolume
+
+
+def of_one_candidate(config: DictConfig) -> DictConfig:
+    """Let the search be the candidate of `coefficients`, if there are any."""
+    if config.coefficients:
+        config = config.copy()
+        config.search = {
+            "_target_": "mva.search.listed.Listed",
+            "candidates": [dict(config.coefficients)],
+            "include_corners": False,
+        }
+    return config
+
+
+def _of_run(workflow: Workflow, config: DictConfig) -> Sequence[ValueVector]:
+    adapters = Path(config.run) / "adapters"
+    base = workflow.session.backbone.fingerprint
+    return [load_adapter(adapters / value, expect_base=base) for value in config.value.names]
+
+
+def _of_store(workflow: Workflow, config: DictConfig) -> Sequence[ValueVector]:
+    if not config.coefficients:
+        return workflow.train()
+    # A sweep has many jobs of one candidate: what the vectors have to do with each other is not measured in every one.
+    with workflow.session.stages.stage("Take the value vectors from the store"):
+        vectors = train_vectors(workflow.session, log=workflow.tracker.log)
+        for vector in vectors:
+            save_adapter(vector, workflow.folder / "adapters" / vector.value, base_model=workflow.session.backbone.name)
+    return vectors
 
 
 if __name__ == "__main__":

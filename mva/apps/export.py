@@ -37,9 +37,9 @@ def main(config: DictConfig) -> None:
 
 
 def _coefficients(run: RunFiles, config: DictConfig) -> dict[str, float]:
-    if (config.candidate is None) == (config.coefficients is None):
+    if (config.candidate is None) == (not config.coefficients):
         raise ValueError("Name either candidate=ID or coefficients={value: number, ...}.")
-    if config.coefficients is not None:
+    if config.coefficients:
         return {str(value): float(omega) for value, omega in config.coefficients.items()}
     known = {line["id"]: line["coefficients"] for line in run.candidates}
     if config.candidate not in known:

@@ -27,8 +27,11 @@ def open_run_folder(folder: Path, config: DictConfig) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "config.yaml"
-    if path.exists() and _identity(OmegaConf.load(path)) != _identity(config):
-        raise FolderInUse(f"{folder} holds a run of another configuration: choose another hydra.run.dir.")
+    if path.exists() and identity(OmegaConf.load(path)) != identity(config):
+        raise FolderInUse(
+            f"{folder} holds a run of another configuration: choose another hydra.run.dir "
+            "(of a multirun: hydra.sweep.dir)."
+        )
     path.write_text(OmegaConf.to_yaml(config, resolve=True), encoding="utf-8")
     write_json(folder / "environment.json", environment(int(config.seed)))
     return folder
@@ -51,7 +54,8 @@ def environment(seed: int) -> dict[str, object]:
     }
 
 
-def _identity(config: object) -> str:
+def identity(config: object) -> str:
+    """Hash what a configuration says about the results; where they go and how they are shown plays no part."""
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
     return fingerprint({name: node for name, node in plain.items() if name not in _EXECUTION_ONLY})

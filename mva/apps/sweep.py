@@ -1,0 +1,101 @@
+"""Multiruns: every job records how it ended, and the last word is one front over all of them."""
+
+import functools
+import math
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from rich.console import Console
+
+from mva.apps.run_folder import identity
+from mva.report.sweep_files import OUTCOME, Outcome, read_outcome
+from mva.report.sweep_page import write_sweep
+from mva.report.sweep_tables import sweep_summary
+
+Task = Callable[[DictConfig], object]
+
+
+def as_job(task: Task) -> Task:
+    """Let `task` be a job of a multirun: a finished one is skipped, a failed one is recorded and stops no other.
+
+    A failed job returns NaN, which sweepers take for a failed trial. Its sentence stands in outcome.json, its traceback
+    in traceback.txt. Outside of a multirun `task` is run as it is.
+    """
+
+    @functools.wraps(task)
+    def job(config: DictConfig) -> object:
+        hydra = HydraConfig.get()
+        if hydra.mode != RunMode.MULTIRUN:
+            return task(config)
+        command = task.__module__.rpartition(".")[2]
+        started = Outcome(command, int(hydra.job.num), [str(override) for override in hydra.overrides.task])
+        return _run(task, config, started, Path(hydra.runtime.output_dir))
+
+    return job
+
+
+class SweepReport(Callback):
+    """Ends a multirun: writes the sweep's figure, records and page, shows its table; exits with 1 if a job failed.
+
+    Works from the jobs' folders alone, so that it does not matter where a launcher ran them.
+    """
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Forget failures of earlier starts in the same folder: what is still asked for is tried again."""
+        for path in Path(config.hydra.sweep.dir).rglob(OUTCOME):
+            outcome = read_outcome(path.parent)
+            if outcome is not None and outcome.state == "failed":
+                path.unlink()
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Report; by SystemExit, since Hydra turns any other exception of a callback into a warning."""
+        folder, console = Path(config.hydra.sweep.dir), Console(stderr=True)
+        if not any(path.parent != folder for path in folder.rglob(OUTCOME)):
+            return  # a multirun of one job without overrides: the sweep's folder is the job's
+        try:
+            view = write_sweep(folder)
+        except (ValueError, OSError) as error:
+            console.print(f"The sweep's report can't be written: {error}", markup=False, highlight=False)
+            sys.exit(1)
+        console.print(sweep_summary(view), crop=False)
+        if view.failed:
+            sys.exit(1)
+
+
+def _run(task: Task, config: DictConfig, started: Outcome, folder: Path) -> object:
+    console, label, start = Console(stderr=True), " ".join(started.overrides), time.perf_counter()
+    before = read_outcome(folder)
+    try:
+        started = replace(started, configuration=identity(config))
+        if before is not None and _done(before, started):
+            console.print(f"Skipped, finished already: {label}", markup=False, highlight=False)
+            return before.objective
+        started.write(folder)
+        objective = task(config)
+    except Exception as error:
+        sentence = f"{type(error).__name__}: {error}"
+        console.print(f"Failed: {label}: {sentence}", markup=False, highlight=False, style="red")
+        (folder / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
+        replace(started, state="failed", error=sentence, seconds=_since(start)).write(folder)
+        return math.nan
+    number = float(objective) if isinstance(objective, int | float) else None
+    replace(started, state="finished", objective=number, seconds=_since(start)).write(folder)
+    return objective
+
+
+def _done(before: Outcome, now: Outcome) -> bool:
+    same = (before.command, before.configuration) == (now.command, now.configuration)
+    return same and before.state == "finished"
+
+
+def _since(start: float) -> float:
+    return round(time.perf_counter() - start, 2)

@@ -1,0 +1,206 @@
+"""What the figures and tables of a sweep show, computed once, drawn elsewhere.
+
+Scores of two jobs compare only where both were given by the same rewards. Jobs that share them are joined: one front
+over all their candidates, and every job's hypervolume from one reference point. Jobs that don't stay apart.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mva.pareto.dominance import Floats, non_dominated
+from mva.pareto.hypervolume import hypervolume, nadir
+from mva.records import SCHEMA_VERSION
+from mva.report.front_view import CandidateView, FrontView, front_view
+from mva.report.sweep_files import Job, read_sweep
+
+MARGIN = 0.1
+
+
+@dataclass(frozen=True)
+class JobFront:
+    """A job's candidates beside the other jobs': `view.front` is measured from the common reference point.
+
+    `joint` marks which of `view.candidates` are on the front over all jobs; `own_hypervolume` is from the job's own
+    reference point, `hypervolume` and `hypervolume_held_out` (its front on held-out prompts) from the common one.
+    """
+
+    job: Job
+    view: FrontView
+    joint: tuple[bool, ...]
+    own_hypervolume: float
+    hypervolume: float
+    hypervolume_held_out: float | None
+
+    @property
+    def on_joint_front(self) -> list[CandidateView]:
+        """The job's candidates that no candidate of any job dominates."""
+        return [c for c, kept in zip(self.view.candidates, self.joint, strict=True) if kept]
+
+
+@dataclass(frozen=True)
+class JointFront:
+    """Jobs with the same rewards, and the front over all their candidates."""
+
+    values: tuple[str, ...]
+    reward_keys: Mapping[str, str]
+    reference_point: Mapping[str, float]
+    reference_point_rule: str
+    hypervolume: float
+    jobs: tuple[JobFront, ...]
+
+    @property
+    def of_single_candidates(self) -> bool:
+        """Say whether every job scored one candidate: then the jobs are the points of one front, not fronts."""
+        return all(len(one.view.candidates) == 1 for one in self.jobs)
+
+    @cached_property
+    def members(self) -> list[tuple[JobFront, CandidateView]]:
+        """The joint front, in the order of the first value's score."""
+        found = [(one, c) for one in self.jobs for c in one.on_joint_front]
+        return sorted(found, key=lambda member: member[1].scores[self.values[0]])
+
+    def staircase(self, x: str, y: str) -> tuple[list[float], list[float]]:
+        """Corners of the border of what the joint front dominates (two values)."""
+        members = tuple(replace(c, on_front=True) for _, c in self.members)
+        return replace(self.jobs[0].view, candidates=members).staircase(x, y)
+
+
+@dataclass(frozen=True)
+class SweepView:
+    """A sweep as it is shown: all its jobs, and one joint front for each set of rewards among them."""
+
+    folder: Path
+    jobs: tuple[Job, ...]
+    fronts: tuple[JointFront, ...]
+
+    @property
+    def failed(self) -> list[Job]:
+        """The jobs that ended with an error."""
+        return [job for job in self.jobs if job.outcome.state == "failed"]
+
+    def front_of(self, job: Job) -> JobFront | None:
+        """Find what a job contributes; None if it has no front."""
+        return next((one for front in self.fronts for one in front.jobs if one.job is job), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Describe the sweep as plain data: the content of sweep.json."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "jobs": [self._job(job) for job in self.jobs],
+            "fronts": [_front_record(front) for front in self.fronts],
+        }
+
+    def _job(self, job: Job) -> dict[str, Any]:
+        one, outcome = self.front_of(job), job.outcome
+        return {
+            "folder": job.name,
+            "overrides": list(outcome.overrides),
+            "label": job.label,
+            "status": job.status,
+            "error": outcome.error,
+            "seconds": outcome.seconds,
+            "objective": outcome.objective,
+            "hypervolume": None if one is None else one.own_hypervolume,
+            "hypervolume_common": None if one is None else one.hypervolume,
+            "hypervolume_common_held_out": None if one is None else one.hypervolume_held_out,
+            "candidates": None if one is None else len(one.view.candidates),
+            "front_points": None if one is None else len(one.view.on_front),
+            "joint_front_points": None if one is None else len(one.on_joint_front),
+        }
+
+
+def sweep_view(folder: Path) -> SweepView:
+    """Read a sweep folder and join the fronts of the jobs that share their rewards.
+
+    Raises:
+        UnreadableRun: See `read_sweep`.
+    """
+    jobs = read_sweep(folder)
+    groups: dict[tuple[tuple[str, str], ...], list[Job]] = {}
+    for job in jobs:
+        if job.run is not None:
+            keys = {value: str(reward["key"]) for value, reward in job.run.rewards.items()}
+            groups.setdefault(tuple(sorted(keys.items())), []).append(job)
+    return SweepView(folder, jobs, tuple(join(group) for group in groups.values()))
+
+
+def join(jobs: Sequence[Job]) -> JointFront:
+    """Put the candidates of jobs with the same rewards on one front.
+
+    The common reference point is the jobs' own where all of them were given the same one; else it lies just below all
+    candidates of all jobs (see `nadir`).
+    """
+    pairs = [(job, front_view(job.run)) for job in jobs if job.run is not None]
+    values = pairs[0][1].values
+    scores = [_matrix(view.candidates, values) for _, view in pairs]
+    everything = np.concatenate(scores)
+    point, rule = _reference_point([view for _, view in pairs], everything, values)
+    vector = [point[value] for value in values]
+    kept = np.split(non_dominated(everything), np.cumsum([len(part) for part in scores])[:-1])
+    return JointFront(
+        values=values,
+        reward_keys={v: str(r["key"]) for v, r in jobs[0].run.rewards.items()} if jobs[0].run else {},
+        reference_point=point,
+        reference_point_rule=rule,
+        hypervolume=hypervolume(everything, vector),
+        jobs=tuple(
+            JobFront(
+                job=job,
+                view=replace(view, front=replace(view.front, reference_point=point, reference_point_rule=rule)),
+                joint=tuple(bool(one) for one in part),
+                own_hypervolume=view.front.hypervolume,
+                hypervolume=hypervolume(matrix, vector),
+                hypervolume_held_out=_held_out(view, values, vector),
+            )
+            for (job, view), matrix, part in zip(pairs, scores, kept, strict=True)
+        ),
+    )
+
+
+def _reference_point(views: Sequence[FrontView], scores: Floats, values: Sequence[str]) -> tuple[dict[str, float], str]:
+    first = views[0].front
+    if all(
+        view.front.reference_point_rule == "explicit" and view.front.reference_point == first.reference_point
+        for view in views
+    ):
+        return dict(first.reference_point), "explicit"
+    point = nadir(scores, margin=MARGIN).tolist()
+    return dict(zip(values, point, strict=True)), f"nadir of all jobs: worst score minus {MARGIN:g} of the range"
+
+
+def _held_out(view: FrontView, values: Sequence[str], point: Sequence[float]) -> float | None:
+    held = [c.held_out for c in view.on_front if c.held_out is not None]
+    if len(held) < len(view.on_front):
+        return None
+    return hypervolume([[scores[value] for value in values] for scores in held], point)
+
+
+def _matrix(candidates: Sequence[CandidateView], values: Sequence[str]) -> Floats:
+    return np.array([[c.scores[value] for value in values] for c in candidates])
+
+
+def _front_record(front: JointFront) -> dict[str, Any]:
+    return {
+        "values": list(front.values),
+        "reward_keys": dict(front.reward_keys),
+        "reference_point": dict(front.reference_point),
+        "reference_point_rule": front.reference_point_rule,
+        "hypervolume": front.hypervolume,
+        "jobs": [one.job.name for one in front.jobs],
+        "points": [
+            {
+                "folder": one.job.name,
+                "id": c.id,
+                "coefficients": dict(c.coefficients),
+                "scores": dict(c.scores),
+                "standard_errors": dict(c.errors),
+                "scores_held_out": None if c.held_out is None else dict(c.held_out),
+            }
+            for one, c in front.members
+        ],
+    }
