@@ -24,8 +24,10 @@ def main(config: DictConfig) -> None:
         raise ValueError("Which run? Give its folder: mva-export run=FOLDER candidate=ID (the ids are in front.json).")
     run = read_run(Path(config.run))
     coefficients = _coefficients(run, config)
+    composition = assemble.build(config.composition)
+    _check_composition(run, config.candidate, composition.name)
     vectors = [load_adapter(run.folder / "adapters" / value) for value in coefficients]
-    vector = assemble.build(config.composition).compose(vectors, coefficients)
+    vector = composition.compose(vectors, coefficients)
     console, form = Console(), config.export.form
     if config.export.rank is not None:
         vector, error = truncate(vector, int(config.export.rank))
@@ -47,6 +49,16 @@ def _coefficients(run: RunFiles, config: DictConfig) -> dict[str, float]:
             f"{run.folder} has no candidate '{config.candidate}': it has {', '.join(list(known)[:5])}, ..."
         )
     return dict(known[config.candidate])
+
+
+def _check_composition(run: RunFiles, candidate: str | None, chosen: str) -> None:
+    """Refuse to compose a candidate in another way than it was scored."""
+    scored = {line["id"]: line["composition"] for line in run.candidates}.get(candidate, chosen)
+    if scored != chosen:
+        raise ValueError(
+            f"The candidate {candidate} was composed by '{scored}', but composition is '{chosen}': "
+            f"say composition={scored.split()[0]}, with the settings of the run."
+        )
 
 
 def _write(vector: ValueVector, config: DictConfig, to: Path) -> None:

@@ -1,17 +1,22 @@
 """`mva-report run=FOLDER`: write the figures and the page of a run, or of a sweep, (again), and show its summary."""
 
 from pathlib import Path
+from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from mva.apps import assemble
 from mva.apps.command import app
 from mva.report.front_view import front_view
 from mva.report.page import write_report
-from mva.report.run_files import read_run
+from mva.report.publish import replay
+from mva.report.run_files import RunFiles, read_run
+from mva.report.sweep_files import read_sweep
 from mva.report.sweep_page import write_sweep
 from mva.report.sweep_tables import sweep_summary
 from mva.report.tables import summary
+from mva.tracking.base import RunIdentity
 
 
 @app
@@ -22,10 +27,22 @@ def main(config: DictConfig) -> None:
     folder, console = Path(config.run), Console()
     if folder.is_dir() and not (folder / "config.yaml").is_file():
         console.print(sweep_summary(write_sweep(folder)), crop=False)
-        return
-    write_report(folder, forms=config.report.forms)
-    run = read_run(folder)
-    console.print(summary(run, front_view(run)), crop=False)
+        runs = [job.run for job in read_sweep(folder) if job.run is not None]
+    else:
+        write_report(folder, forms=config.report.forms)
+        runs = [read_run(folder)]
+        console.print(summary(runs[0], front_view(runs[0])), crop=False)
+    if config.report.mirror:
+        for run in runs:
+            _mirror(run, config, group=folder.name if len(runs) > 1 else None)
+
+
+def _mirror(run: RunFiles, config: DictConfig, *, group: str | None) -> None:
+    """Send the run's records to the tracker."""
+    stored: Any = OmegaConf.to_container(OmegaConf.create(run.config))
+    identity = RunIdentity(run.folder, run.folder.name, group or stored["experiment_name"], "report", stored)
+    with assemble.build(config.tracking).start(identity) as tracker:
+        replay(run.folder, tracker)
 
 
 if __name__ == "__main__":

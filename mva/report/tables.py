@@ -79,7 +79,9 @@ def warnings(run: RunFiles) -> list[str]:
 
 def export_command(run: RunFiles, candidate: str) -> str:
     """Say how to take a candidate along."""
-    return f"mva-export {_run_override(run)} candidate={candidate}"
+    composition = next((line["composition"] for line in run.candidates if line["id"] == candidate), "linear")
+    how = "" if composition == "linear" else f" composition={composition.split()[0]}"
+    return f"mva-export {_run_override(run)} candidate={candidate}{how}"
 
 
 def _run_override(run: RunFiles) -> str:

@@ -1,0 +1,38 @@
+"""The apps that work on the folder of a run, as commands."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+def command(app, *words):
+    return subprocess.run(
+        [sys.executable, "-m", f"mva.apps.{app}", *words], capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+@pytest.fixture
+def folder(tmp_path, make_run_folder):
+    folder = make_run_folder(tmp_path / "run", 2)
+    (folder / "config.yaml").write_text("experiment_name: made-up\nseed: 0\n")
+    (folder / "adapters").mkdir()
+    return folder
+
+
+def test_a_candidate_is_not_exported_in_another_way_than_it_was_scored(folder):
+    (line, *_) = (folder / "candidates.jsonl").read_text().splitlines()
+    candidate = line.split('"id": "')[1][:12]
+    ended = command("export", f"run={folder}", f"candidate={candidate}", "composition=ties")
+    assert ended.returncode == 1
+    assert "was composed by 'linear', but composition is 'ties 0.2': say composition=linear" in ended.stderr
+
+
+def test_a_run_is_mirrored_afterwards_if_asked(folder, tmp_path):
+    words = [f"run={folder}", "report.forms=[]", "tracking.mode=offline"]
+    ended = command("report", *words)
+    assert ended.returncode == 0, ended.stderr
+    assert not (folder / "wandb").exists()
+    ended = command("report", *words, "report.mirror=true")
+    assert ended.returncode == 0, ended.stderr
+    assert len(list(folder.glob("wandb/offline-run-*"))) == 1
