@@ -78,3 +78,7 @@ def _base_model(run: Path) -> str | None:
     # The stored configuration is data: read for a name, never instantiated.
     source = OmegaConf.load(run / "config.yaml").model.source
     return source.get("path")
+
+
+if __name__ == "__main__":
+    main()
