@@ -187,7 +187,7 @@ def summarise(home: Path, seeds: Sequence[int]) -> None:
     rows = [row for seed in seeds if Arm(home, seed).done for row in facts(home, seed)]
     (home / "results.json").write_text(json.dumps(rows, indent=1))
     table = Table("estimator", "price", "seeds", "hypervolume / unpenalised", "norm kept", "own score lost or won")
-    for name in ("its own dependence / unpenalised", "cosine / unpenalised", "overlap of A / unpenalised"):
+    for name in ("cosine / unpenalised", "overlap of A / unpenalised", "its own dependence, unpenalised", "penalised"):
         table.add_column(name)
     lines = []
     plain = {row["seed"]: row for row in rows if row["estimator"] == "none"}
@@ -198,8 +198,12 @@ def summarise(home: Path, seeds: Sequence[int]) -> None:
                 columns = [
                     [row[key] for row in group] for key in ("hypervolume_ratio", "norm_kept", "score_difference")
                 ]
-                for measure in (estimator, "correlation", "subspace_overlap"):
-                    columns.append([r["dependence"][measure] / plain[r["seed"]]["dependence"][measure] for r in group])
+                before = [plain[row["seed"]]["dependence"] for row in group]
+                after = [row["dependence"] for row in group]
+                for measure in ("correlation", "subspace_overlap"):
+                    columns.append([a[measure] / b[measure] for a, b in zip(after, before, strict=True)])
+                # Unbiased estimates are around 0 before: their ratio says nothing.
+                columns += [[one[estimator] for one in before], [one[estimator] for one in after]]
                 found = [interval(column) for column in columns]
                 lines.append((estimator, price, found))
                 table.add_row(estimator, price, str(len(group)), *(f"{mean:.3g} ± {half:.2g}" for mean, half in found))
@@ -211,7 +215,7 @@ def draw(lines: Sequence[tuple[str, str, list[tuple[float, float]]]]) -> Figure:
     """Draw hypervolume ratio, norm and own score of every arm, with intervals over seeds."""
     figure = Figure(figsize=(12, 0.34 * len(lines) + 1.4), layout="constrained")
     titles = ("hypervolume / unpenalised", "norm kept", "own score against unpenalised", "cosine / unpenalised")
-    for axes, title, column in zip(figure.subplots(1, 4, sharey=True), titles, (0, 1, 2, 4), strict=True):
+    for axes, title, column in zip(figure.subplots(1, 4, sharey=True), titles, range(4), strict=True):
         for place, (_, price, found) in enumerate(lines):
             mean, half = found[column]
             axes.errorbar(mean, -place, xerr=half, fmt="o" if price == "strong" else "s", color="#0072B2", capsize=2)
