@@ -33,7 +33,8 @@ def draw_sweep(view: SweepView) -> Figure:
         number = f"rewards {view.fronts.index(front) + 1}: " if len(view.fronts) > 1 else ""
         axes.set_title(f"{number}joint hypervolume {front.hypervolume:.3g}", fontsize=10)
     figure.suptitle(f"Pareto fronts of {sum(len(f.jobs) for f in view.fronts)} jobs", fontweight="bold")
-    caption = f"Validation prompts; bars: 95 % intervals over prompts. {_reference(view)}"
+    bars = "; bars: 95 % intervals over prompts" if any(front.of_single_candidates for front in view.fronts) else ""
+    caption = f"Scores on validation prompts{bars}. {_reference(view)}"
     figure.supxlabel(textwrap.fill(caption, 88 * columns), fontsize=8)
     return figure
 
@@ -69,7 +70,7 @@ def _draw_panel(axes: Axes, front: JointFront, x: str, y: str) -> None:
 def _draw_candidates(axes: Axes, front: JointFront, x: str, y: str) -> None:
     on_front = [c for _, c in front.members]
     others = [c for one in front.jobs for c in one.view.candidates if c not in on_front]
-    _scatter(axes, others, x, y, s=28, color=GREY, alpha=0.7, linewidths=0, label="candidate")
+    _scatter(axes, others, x, y, s=28, color=GREY, alpha=0.7, linewidths=0, label="dominated")
     places = [_place(c, x, y) for c in on_front]
     axes.errorbar(
         [px for px, _ in places], [py for _, py in places],
@@ -77,6 +78,10 @@ def _draw_candidates(axes: Axes, front: JointFront, x: str, y: str) -> None:
         yerr=[_Z95 * c.errors[y] for c in on_front] if x != y else None,
         fmt="o", color=BLUE, ecolor="#0072B255", elinewidth=1, markersize=7, label="joint front",
     )  # fmt: skip
+    held = [c.held_out for c in on_front if c.held_out is not None]
+    if held and x != y:
+        axes.scatter([s[x] for s in held], [s[y] for s in held], s=46, facecolors="none", edgecolors=ORANGE,
+                     linewidths=1.4, label="joint front, held-out prompts")  # fmt: skip
     if len(front.values) == 2:
         axes.plot(*front.staircase(x, y), color=BLUE, linewidth=1.2, alpha=0.7)
     for c, place in zip(on_front, places, strict=True):
@@ -88,7 +93,7 @@ def _draw_job(axes: Axes, one: JobFront, number: int, x: str, y: str) -> None:
     colour, marker = style_of(number)
     rest = [c for c in one.view.candidates if not c.on_front and c.kind != BASE]
     _scatter(axes, rest, x, y, s=14, marker=MARKERS[marker], color=colour, alpha=0.25, linewidths=0)
-    label = f"{textwrap.shorten(one.job.label, 48)}: {one.hypervolume:.3g}"
+    label = f"{textwrap.shorten(one.label, 60)}: {one.hypervolume:.3g}"
     _scatter(axes, one.view.on_front, x, y, s=46, marker=MARKERS[marker], color=colour, linewidths=0, label=label)
     if len(one.view.values) == 2:
         axes.plot(*one.view.staircase(x, y), color=colour, linewidth=1.2, alpha=0.7)

@@ -79,16 +79,17 @@ def read_sweep(folder: Path) -> tuple[Job, ...]:
             f"{folder} holds neither a run (config.yaml) nor a sweep's jobs ({OUTCOME} in its folders)."
         )
     jobs.sort(key=lambda job: (job[1].number, str(job[0])))
-    shared = set.intersection(*(set(outcome.overrides) for _, outcome in jobs))
+    labels = labels_of([outcome for _, outcome in jobs])
     return tuple(
-        Job(
-            name=str(place.relative_to(folder)),
-            label=", ".join(o for o in outcome.overrides if o not in shared) or place.name,
-            outcome=outcome,
-            run=_finished_run(place, outcome),
-        )
-        for place, outcome in jobs
+        Job(str(place.relative_to(folder)), label or place.name, outcome, _finished_run(place, outcome))
+        for (place, outcome), label in zip(jobs, labels, strict=True)
     )
+
+
+def labels_of(outcomes: Sequence[Outcome]) -> list[str]:
+    """Name each job by the overrides that not all of them have; empty where there are none."""
+    shared = set.intersection(*(set(outcome.overrides) for outcome in outcomes))
+    return [", ".join(o for o in outcome.overrides if o not in shared) for outcome in outcomes]
 
 
 def _finished_run(folder: Path, outcome: Outcome) -> RunFiles | None:

@@ -90,7 +90,7 @@ def _traces(front: JointFront) -> list[tuple[str, Members, dict[str, object]]]:
         groups = [("candidates", others, {"color": GREY, "size": 8}), ("on the joint front", front.members, _marker(0))]
         return [group for group in groups if group[1]]
     return [
-        (one.job.label, [(one, c) for c in one.view.candidates], _marker(number, one))
+        (one.label, [(one, c) for c in one.view.candidates], _marker(number, one))
         for number, one in enumerate(front.jobs)
     ]
 

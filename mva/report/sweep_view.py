@@ -16,7 +16,7 @@ from mva.pareto.dominance import Floats, non_dominated
 from mva.pareto.hypervolume import hypervolume, nadir
 from mva.records import SCHEMA_VERSION
 from mva.report.front_view import CandidateView, FrontView, front_view
-from mva.report.sweep_files import Job, read_sweep
+from mva.report.sweep_files import Job, labels_of, read_sweep
 
 MARGIN = 0.1
 
@@ -25,11 +25,13 @@ MARGIN = 0.1
 class JobFront:
     """A job's candidates beside the other jobs': `view.front` is measured from the common reference point.
 
-    `joint` marks which of `view.candidates` are on the front over all jobs; `own_hypervolume` is from the job's own
-    reference point, `hypervolume` and `hypervolume_held_out` (its front on held-out prompts) from the common one.
+    `label` tells it from the other jobs of the same joint front, `joint` marks which of `view.candidates` are on the
+    front over all jobs; `own_hypervolume` is from the job's own reference point, `hypervolume` and
+    `hypervolume_held_out` (its front on held-out prompts) from the common one.
     """
 
     job: Job
+    label: str
     view: FrontView
     joint: tuple[bool, ...]
     own_hypervolume: float
@@ -141,6 +143,7 @@ def join(jobs: Sequence[Job]) -> JointFront:
     everything = np.concatenate(scores)
     point, rule = _reference_point([view for _, view in pairs], everything, values)
     vector = [point[value] for value in values]
+    labels = labels_of([job.outcome for job, _ in pairs])
     kept = np.split(non_dominated(everything), np.cumsum([len(part) for part in scores])[:-1])
     return JointFront(
         values=values,
@@ -151,13 +154,14 @@ def join(jobs: Sequence[Job]) -> JointFront:
         jobs=tuple(
             JobFront(
                 job=job,
+                label=label or job.label,
                 view=replace(view, front=replace(view.front, reference_point=point, reference_point_rule=rule)),
                 joint=tuple(bool(one) for one in part),
                 own_hypervolume=view.front.hypervolume,
                 hypervolume=hypervolume(matrix, vector),
                 hypervolume_held_out=_held_out(view, values, vector),
             )
-            for (job, view), matrix, part in zip(pairs, scores, kept, strict=True)
+            for (job, view), label, matrix, part in zip(pairs, labels, scores, kept, strict=True)
         ),
     )
 

@@ -5,12 +5,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
-from mva.apps.command import app
+from mva.apps import assemble
+from mva.apps.command import app, conf_folder
 from mva.apps.explore import of_one_candidate
-from mva.apps.run_folder import open_run_folder
+from mva.apps.run_folder import identity, open_run_folder
 from mva.report.sweep_files import read_outcome
 
 
@@ -112,3 +117,26 @@ def test_coefficients_are_a_search_of_one_candidate():
     }  # fmt: skip
     assert config.search._target_ == "x"
     assert of_one_candidate(OmegaConf.create({"coefficients": {}, "search": 1})).search == 1
+
+
+RECIPES = sorted(path.stem for path in (conf_folder() / "experiment").glob("sweep_*.yaml"))
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_first_and_the_last_job_of_a_recipe_assemble(recipe):
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        whole = compose("config", overrides=[f"experiment={recipe}"], return_hydra_config=True)
+        assert whole.hydra.mode.name == "MULTIRUN"
+        words = [f"{key}={choices}" for key, choices in whole.hydra.sweeper.params.items()]
+        (jobs,) = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(words), None)
+        configs = [compose("config", overrides=[f"experiment={recipe}", *job]) for job in (jobs[0], jobs[-1])]
+    assert identity(configs[0]) != identity(configs[1])
+    for config in configs:
+        assemble.experiment(of_one_candidate(config))
+
+
+def test_a_values_name_needs_no_plus_and_a_misspelt_key_is_still_refused():
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        assert compose("config", overrides=["coefficients.kind=1"]).coefficients == {"kind": 1}
+        with pytest.raises(ConfigCompositionException):
+            compose("config", overrides=["coeficients.kind=1"])
