@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from mva.apps.command import app
 from mva.apps.workflow import Workflow, open_workflow
-from mva.models.adapter_files import load_adapter, save_adapter
+from mva.models.adapter_files import load_adapter
 from mva.models.value_vector import ValueVector
 from mva.pipeline import train_vectors
 
@@ -19,7 +19,10 @@ def main(config: DictConfig) -> float:
     With `coefficients` the search is that one candidate. Returns the front's hypervolume, for sweepers.
     """
     with open_workflow(of_one_candidate(config), job_type="explore") as workflow:
-        vectors = _of_run(workflow, config) if config.run is not None else _of_store(workflow, config)
+        if config.run is None and not config.coefficients:
+            return workflow.explore(workflow.train()).hypervolume
+        vectors = _of_run(workflow, config) if config.run is not None else _of_store(workflow)
+        workflow.save(vectors, workflow.folder / "adapters")  # so that its candidates can be exported
         return workflow.explore(vectors).hypervolume
 
 
@@ -41,15 +44,10 @@ def _of_run(workflow: Workflow, config: DictConfig) -> Sequence[ValueVector]:
     return [load_adapter(adapters / value, expect_base=base) for value in config.value.names]
 
 
-def _of_store(workflow: Workflow, config: DictConfig) -> Sequence[ValueVector]:
-    if not config.coefficients:
-        return workflow.train()
+def _of_store(workflow: Workflow) -> Sequence[ValueVector]:
     # A sweep has many jobs of one candidate: what the vectors have to do with each other is not measured in every one.
     with workflow.session.stages.stage("Take the value vectors from the store"):
-        vectors = train_vectors(workflow.session, log=workflow.tracker.log)
-        for vector in vectors:
-            save_adapter(vector, workflow.folder / "adapters" / vector.value, base_model=workflow.session.backbone.name)
-    return vectors
+        return train_vectors(workflow.session, log=workflow.tracker.log)
 
 
 if __name__ == "__main__":

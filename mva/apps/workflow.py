@@ -50,12 +50,12 @@ class Workflow:
         """Train the vectors (or find them in the store); write adapters/ and what they have to do with each other."""
         with self.session.stages.stage("Train value vectors"):
             vectors = train_vectors(self.session, log=self.tracker.log)
-            self._save(vectors, self.folder / "adapters")
+            self.save(vectors, self.folder / "adapters")
         independent = vectors
         if self.session.experiment.baseline:
             with self.session.stages.stage("Train the same values without the penalty"):
                 independent = train_independently(self.session, vectors)
-                self._save(independent, self.folder / "independent" / "adapters")
+                self.save(independent, self.folder / "independent" / "adapters")
         with self.session.stages.stage("Measure dependence"):
             self._measure(Diagnostics(self.session, vectors, independent))
         self.tracker.artifact("value-vectors", "model", [self.folder / "adapters"])
@@ -91,7 +91,8 @@ class Workflow:
         space = self.session.experiment.space
         self._write("preservation", {"values": preservation(vectors, independent, *evaluators, space=space)})
 
-    def _save(self, vectors: Sequence[ValueVector], folder: Path) -> None:
+    def save(self, vectors: Sequence[ValueVector], folder: Path) -> None:
+        """Write each vector as an adapter."""
         for vector in vectors:
             save_adapter(vector, folder / vector.value, base_model=self.session.backbone.name)
 
