@@ -15,11 +15,11 @@ from mva.evaluation.evaluator import Evaluator
 from mva.evaluation.ledger import Ledger
 from mva.experiment import Session
 from mva.extrapolation.explore import explore
-from mva.models.store import key_of
 from mva.models.value_vector import ValueVector
 from mva.pareto.front import Front, select_front
 from mva.rewards.base import Reward, RewardContext
 from mva.training.fit import Log, VectorFitter
+from mva.training.task import Task
 
 
 def train_vectors(session: Session, *, log: Log) -> list[ValueVector]:
@@ -32,8 +32,7 @@ def train_vectors(session: Session, *, log: Log) -> list[ValueVector]:
 def train_independently(session: Session, vectors: Sequence[ValueVector]) -> list[ValueVector]:
     """The baseline: the same values without a penalty. A vector that never had one is taken as it is."""
     fit = _fitter(session, lambda _metrics, _step: None)
-    alone = {value: key_of(fit.spec(value, ()).describe()) for value in session.experiment.values}
-    return [v if v.key == alone[v.value] else fit(v.value, earlier=()) for v in vectors]
+    return [fit(Task(v.value)) if v.value in session.experiment.values else v for v in vectors]
 
 
 def make_rewards(session: Session, vectors: Sequence[ValueVector]) -> dict[str, Reward]:

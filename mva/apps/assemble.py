@@ -26,7 +26,7 @@ class ForbiddenTarget(ValueError):
 def experiment(config: DictConfig) -> Experiment:
     """Assemble the whole experiment; a setting that makes no sense is refused here, before a model is loaded."""
     values, composition = tuple(config.value.names), build(config.composition)
-    penalty = build(config.penalty)
+    penalty, plan = build(config.penalty), build(config.plan)
     bounds = OmegaConf.to_container(config.extrapolation, resolve=True)
     assert isinstance(bounds, dict)
     return Experiment(
@@ -37,11 +37,13 @@ def experiment(config: DictConfig) -> Experiment:
         objective=build(config.objective),
         decorrelation=Decorrelation(build(config.estimator), penalty["view"], penalty["strength"]),
         baseline=bool(penalty["baseline"]),
-        plan=build(config.plan),
+        plan=plan,
         **build(config.trainer),
         composition=composition,
         policy=build(config.policy),
-        space=CoefficientSpace(values, composition=composition.name, **{str(k): v for k, v in bounds.items()}),
+        space=CoefficientSpace(
+            plan.names(values), composition=composition.name, **{str(k): v for k, v in bounds.items()}
+        ),
         search=build(config.search),
         rewards=_rewards(config, values),
         evaluation=EvaluationSettings(**build(config.evaluation)),

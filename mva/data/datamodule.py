@@ -46,6 +46,11 @@ class StepIndexedBatches(Dataset[PreferenceBatch]):
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def n_pairs(self) -> int:
+        """Count the pairs of all steps together."""
+        return sum(map(len, self.rows))
+
     def __getitem__(self, step: int) -> PreferenceBatch:
         """Lay out the batch of `step`."""
         rows = list(self.rows[step])

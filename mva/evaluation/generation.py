@@ -17,6 +17,7 @@ from transformers import (
 from mva.data.preference import Dialogue, prompt_id
 from mva.models.backbone import Backbone
 from mva.policies.base import Policy
+from mva.policies.mixture import MixedLogProbs
 from mva.seeding import derive_seed
 from mva.stages import Advance
 
@@ -106,12 +107,16 @@ def generate(
     tokens = {prompt: template.prompt_ids(prompt)[-spec.max_prompt_tokens :] for prompt in {r.prompt for r in requests}}
     responses = [""] * len(requests)
     for batch in _batches(requests, tokens, spec.batch_size, mixed=policy.mixed_rows):
-        rows = [requests[k] for k in batch]
-        coefficients = torch.tensor([row.coefficients for row in rows], dtype=torch.float64)
-        with policy.rows(coefficients) as model:
-            generated = _generate_batch(model.eval(), backbone, [tokens[row.prompt] for row in rows], rows, spec)
-        for k, ids in zip(batch, generated, strict=True):
-            responses[k] = _text(ids, backbone)
+        # A response is one row, or several of which all are given the same tokens.
+        rows = [(place, member) for place, k in enumerate(batch) for member in policy.members(requests[k].coefficients)]
+        prompts = [requests[batch[place]].prompt for place, _ in rows]
+        sampling = _sampling([prompt_id(prompt) for prompt in prompts], spec)
+        if len(rows) > len(batch):
+            sampling.insert(0, MixedLogProbs(rows))
+        with policy.rows(torch.tensor([member.coefficients for _, member in rows], dtype=torch.float64)) as model:
+            generated = _generate_batch(model.eval(), backbone, [tokens[p] for p in prompts], sampling, spec)
+        for (place, _), ids in zip(rows, generated, strict=True):
+            responses[batch[place]] = _text(ids, backbone)
         advance(len(batch))
     return responses
 
@@ -131,7 +136,7 @@ def _generate_batch(
     model: PreTrainedModel,
     backbone: Backbone,
     prompts: Sequence[Sequence[int]],
-    rows: Sequence[GenerationRequest],
+    sampling: LogitsProcessorList,
     spec: GenerationSpec,
 ) -> list[list[int]]:
     length, pad = max(map(len, prompts)), backbone.pad_id
@@ -153,7 +158,7 @@ def _generate_batch(
         input_ids=input_ids.to(model.device),
         attention_mask=attention_mask.to(model.device),
         generation_config=config,
-        logits_processor=_sampling([prompt_id(row.prompt) for row in rows], spec),
+        logits_processor=sampling,
     )
     new_tokens: list[list[int]] = output[:, length:].tolist()
     return new_tokens

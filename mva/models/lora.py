@@ -97,6 +97,20 @@ def live_factors(model: PeftModel, name: str) -> dict[str, LowRank]:
     }
 
 
+def start_from(model: PeftModel, name: str, vector: ValueVector) -> None:
+    """Give the adapter the vector's factors.
+
+    Raises:
+        ValueError: If the vector adapts other modules, or has another rank or scaling.
+    """
+    for module, factor in live_factors(model, name).items():
+        given = vector.factors.get(module)
+        if given is None or given.a.shape != factor.a.shape or given.scaling != factor.scaling:
+            raise ValueError(f"The vector '{vector.value}' does not fit the adapter at {module}: train both alike.")
+        factor.a.data.copy_(given.a)
+        factor.b.data.copy_(given.b)
+
+
 def extract(model: PeftModel, name: str, *, base: str, key: str = "") -> ValueVector:
     """Copy the adapter out as a value vector of the backbone with fingerprint `base`."""
     factors = {

@@ -1,6 +1,7 @@
 """The reference policy's log-probs: computed once per (base, tokenised data), stored, shared by every value and job."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -10,7 +11,9 @@ from torch import Tensor
 from mva.data.tokenization import TokenizedPair
 from mva.models.backbone import Backbone
 from mva.models.log_probs import make_batch, sequence_log_probs
+from mva.models.merge import merged
 from mva.models.store import Store, key_of
+from mva.models.value_vector import ValueVector
 
 _FILE = "log_probs.safetensors"
 
@@ -20,20 +23,23 @@ def reference_log_probs(
     pairs: Sequence[TokenizedPair],
     store: Store,
     *,
+    vector: ValueVector | None = None,
     batch_size: int = 8,
     advance: Callable[[int], None] = lambda _done: None,
 ) -> Tensor:
-    """Log-probs of (chosen, rejected) under the base with no vector; call it while no adapter is attached.
+    """Log-probs of (chosen, rejected) under the base, or the base with `vector`; call it while no adapter is attached.
 
     `advance` is called with the number of pairs that were finished. Shape: `(n, 2)`, float32 on the CPU, in nats.
     """
     tokens = [[pair.prompt, pair.chosen, pair.rejected] for pair in pairs]
-    key = key_of({"base": backbone.fingerprint, "packed": backbone.capabilities.packed, "pairs": tokens})
+    spec = {"base": backbone.fingerprint, "packed": backbone.capabilities.packed, "pairs": tokens}
+    key = key_of(spec if vector is None else {**spec, "vector": vector.key})
     stored = store.get("reference", key)
     if stored is not None:
         advance(len(pairs))
     else:
-        log_probs = _compute(backbone, pairs, batch_size=batch_size, advance=advance)
+        with nullcontext() if vector is None else merged(backbone, vector):
+            log_probs = _compute(backbone, pairs, batch_size=batch_size, advance=advance)
 
         def write(folder: Path) -> None:
             save_file({"log_probs": log_probs}, folder / _FILE)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
@@ -12,8 +13,16 @@ from mva.models.backbone import Backbone
 from mva.models.value_vector import ValueVector
 
 
+@dataclass(frozen=True)
+class Member:
+    """One of the policies whose next-token log-probs make up a response: its weight, and its row's coefficients."""
+
+    weight: float
+    coefficients: tuple[float, ...]
+
+
 class Policy(Protocol):
-    """`pi(omega)`, row by row."""
+    """`pi(omega)`, row by row; most take one row a response, a mixture several."""
 
     values: tuple[str, ...]
     mixed_rows: bool
@@ -23,6 +32,10 @@ class Policy(Protocol):
 
         Where `mixed_rows` is false all rows must be equal.
         """
+        ...
+
+    def members(self, coefficients: tuple[float, ...]) -> Sequence[Member]:
+        """List the rows that a response with these coefficients takes: one with weight 1, unless it is a mixture."""
         ...
 
 

@@ -11,6 +11,7 @@ from mva.composition.base import Composition
 from mva.models.backbone import Backbone
 from mva.models.merge import merged
 from mva.models.value_vector import ValueVector
+from mva.policies.base import Member
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,10 @@ class Merged:
         omega = dict(zip(self.values, coefficients[0].tolist(), strict=True))
         with merged(self.backbone, self.composition.compose(self.vectors, omega)) as model:
             yield model
+
+    def members(self, coefficients: tuple[float, ...]) -> list[Member]:
+        """Take one row a response."""
+        return [Member(1.0, coefficients)]
 
 
 @dataclass(frozen=True)

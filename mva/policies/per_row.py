@@ -11,6 +11,7 @@ from mva.composition.base import Composition
 from mva.models.backbone import Backbone
 from mva.models.coefficient_lora import CoefficientLora
 from mva.models.value_vector import ValueVector
+from mva.policies.base import Member
 
 
 class PerRow:
@@ -25,6 +26,10 @@ class PerRow:
     def rows(self, coefficients: Tensor) -> AbstractContextManager[PreTrainedModel]:
         """Gate every row with its own coefficients. Shape: `(rows, n_values)`."""
         return self._lora.rows(coefficients)
+
+    def members(self, coefficients: tuple[float, ...]) -> list[Member]:
+        """Take one row a response."""
+        return [Member(1.0, coefficients)]
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
 """Convex combinations only: the search of rewarded soups (arXiv 2306.04488)."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mva.extrapolation.space import CoefficientSpace
 from mva.search.base import Search, fixed
+from mva.training.preferences import simplex_lattice
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Simplex:
         Raises:
             ValueError: If no convex combination lies in the box.
         """
-        lattice = _compositions(self.resolution, len(space.values))
+        lattice = simplex_lattice(self.resolution, len(space.values))
         points = [space.candidate([k / self.resolution for k in parts]) for parts in lattice]
         inside = [point for point in points if point in space]
         if not inside:
@@ -42,13 +42,3 @@ class Simplex:
                 f"extrapolation.minimum and extrapolation.maximum, or choose search=grid."
             )
         return fixed(space, inside, include_corners=self.include_corners)
-
-
-def _compositions(total: int, parts: int) -> Iterator[tuple[int, ...]]:
-    """All ways to write `total` as an ordered sum of `parts` numbers from 0."""
-    if parts == 1:
-        yield (total,)
-        return
-    for first in range(total, -1, -1):
-        for rest in _compositions(total - first, parts - 1):
-            yield first, *rest

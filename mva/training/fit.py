@@ -4,37 +4,34 @@ import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
 from pytorch_lightning import Trainer
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint, Timer
 from torch import Tensor
 
-from mva.data.datamodule import PreferenceDataModule, Rows, StepIndexedBatches, batches_in_order, shuffled_batches
-from mva.data.packing import PreferenceBatch
+from mva.data.datamodule import PreferenceDataModule
 from mva.data.tokenization import TokenizedPair
 from mva.data.tokenized import TokenizedValue
 from mva.estimators.activations import Activations
 from mva.fingerprint import fingerprint
 from mva.models.adapter_files import load_adapter, save_adapter
 from mva.models.backbone import Backbone
-from mva.models.log_probs import make_batch
-from mva.models.lora import LoraSpec, attach, detach, extract
+from mva.models.lora import LoraSpec, attach, detach, extract, start_from
 from mva.models.probe import module_inputs
-from mva.models.reference import reference_log_probs
 from mva.models.store import Store, key_of
 from mva.models.value_vector import ValueVector
 from mva.objectives.base import PreferenceLoss
 from mva.objectives.decorrelation import Decorrelation
-from mva.seeding import derive_seed
+from mva.objectives.modpo import MODPO
 from mva.stages import Advance
 from mva.training.callbacks import Progress, ctrl_c_gets_through, quiet_lightning
 from mva.training.checkpoint import AtomicCheckpointIO
 from mva.training.module import History, ValueVectorModule
 from mva.training.spec import ExecutionOptions, Recipe, VectorSpec
+from mva.training.task import Task
+from mva.training.task_data import TaskData
 
 Log = Callable[[Mapping[str, float], int], None]
 Bar = Callable[[str, int], AbstractContextManager[Advance]]
@@ -60,89 +57,77 @@ class VectorFitter:
     log: Log
     bar: Bar
 
-    def __call__(self, value: str, *, earlier: Sequence[ValueVector]) -> ValueVector:
-        """Return the vector of `value`, decorrelated from `earlier`."""
-        spec = self.spec(value, earlier)
+    def __call__(self, task: Task) -> ValueVector:
+        """Return the vector of `task`."""
+        spec = self.spec(task)
         key = key_of(spec.describe())
         stored = self.store.get("vectors", key)
         if stored is None:
-            vector, history = self._train(spec, key, earlier)
+            vector, history = self._train(task, spec, key)
             stored = self.store.put("vectors", key, lambda folder: _write(folder, vector, history))
         for step, metrics in json.loads((stored / "history.json").read_text(encoding="utf-8")):
             self.log(metrics, step)
         return load_adapter(stored, expect_base=self.backbone.fingerprint)
 
-    def spec(self, value: str, earlier: Sequence[ValueVector]) -> VectorSpec:
+    def spec(self, task: Task) -> VectorSpec:
         """Name everything that the vector depends on."""
-        data = self.data[value]
+        data = {value: _fingerprint(self.data[value].train) for value in task.weights}
         return VectorSpec(
-            value=value,
+            value=task.name,
             base=self.backbone.fingerprint,
-            data=fingerprint([[pair.prompt, pair.chosen, pair.rejected] for pair in data.train]),
+            data=data if len(data) > 1 else next(iter(data.values())),
             seed=self.seed,
             lora=self.lora,
-            objective=self.objective,
+            objective=MODPO(self.objective, task.margin_weight) if task.margins else self.objective,
             decorrelation=self.decorrelation,
             recipe=self.recipe,
-            earlier=tuple(vector.key for vector in earlier),
+            earlier=tuple(vector.key for vector in task.earlier),
+            preferences={} if task.weights == {task.name: 1.0} else task.preferences,
+            start=None if task.start is None else task.start.key,
+            margins=tuple((vector.key, weight) for vector, weight in task.margins),
+            constraint=task.constraint,
         )
 
-    def _train(self, spec: VectorSpec, key: str, earlier: Sequence[ValueVector]) -> tuple[ValueVector, History]:
-        value, device = spec.value, self.backbone.device
-        data, inputs = self._data_module(spec), self._inputs(spec, earlier)
-        model = attach(self.backbone, self.lora, name=value, seed=spec.vector_seed)
+    def _train(self, task: Task, spec: VectorSpec, key: str) -> tuple[ValueVector, History]:
+        name, device = spec.value, self.backbone.device
+        data, inputs = self._data_module(task), self._inputs(task)
+        model = attach(self.backbone, self.lora, name=name, seed=spec.vector_seed)
+        if task.start is not None:
+            start_from(model, name, task.start)
         module = ValueVectorModule(
             model,
             spec,
-            earlier=earlier,
+            earlier=task.earlier,
             n_batches=len(data.train),
             split_head=self.backbone.capabilities.split_head,
             inputs=inputs,
         )
-        unfinished = self.store.root / "unfinished" / key
+        unfinished, timer = self.store.root / "unfinished" / key, Timer(verbose=False)
         try:
-            with self.bar(f"Training, {value}", len(data.train)) as advance, quiet_lightning():
+            with self.bar(f"Training, {name}", len(data.train)) as advance, quiet_lightning():
                 last = unfinished / "last.ckpt"
-                trainer = self._trainer(unfinished, Progress(advance))
+                trainer = self._trainer(unfinished, Progress(advance), timer)
                 with ctrl_c_gets_through(trainer):
                     trainer.fit(module, datamodule=data, ckpt_path=str(last) if last.exists() else None)
                     if len(data.validation):
                         trainer.validate(module, datamodule=data, verbose=False)
-            vector = extract(model, value, base=self.backbone.fingerprint, key=key)
+            vector = extract(model, name, base=self.backbone.fingerprint, key=key)
         finally:
             detach(model).to(device)  # Lightning leaves the model on the CPU
         shutil.rmtree(unfinished, ignore_errors=True)
-        return vector, module.history
+        cost = {"pairs": data.train.n_pairs, "seconds": round(timer.time_elapsed("train"), 2)}
+        return replace(vector, metadata={**vector.metadata, "cost": cost}), module.history
 
-    def _inputs(self, spec: VectorSpec, earlier: Sequence[ValueVector]) -> dict[str, Tensor]:
+    def _data_module(self, task: Task) -> PreferenceDataModule:
+        data = TaskData(self.backbone, self.data, self.recipe, store=self.store, seed=self.seed, bar=self.bar)
+        return data.module(task, watched=self.execution.validation_pairs)
+
+    def _inputs(self, task: Task) -> dict[str, Tensor]:
         """What the modules are fed with while the base reads this value's responses, if the penalty asks for it."""
-        view, modules = spec.decorrelation.view, {name for vector in earlier for name in vector.factors}
-        if not isinstance(view, Activations):
+        view, modules = self.decorrelation.view, {name for vector in task.earlier for name in vector.factors}
+        if not isinstance(view, Activations) or not modules:
             return {}
-        return module_inputs(self.backbone, self.data[spec.value].train, modules, tokens=view.tokens)
-
-    def _data_module(self, spec: VectorSpec) -> PreferenceDataModule:
-        data, size = self.data[spec.value], self.recipe.batch_size
-        steps, seed = self.recipe.batches(len(data.train)), derive_seed(spec.vector_seed, "order")
-        watched = data.validation[: self.execution.validation_pairs]
-        return PreferenceDataModule(
-            self._batches(spec.value, data.train, shuffled_batches(len(data.train), size, n_steps=steps, seed=seed)),
-            self._batches(spec.value, watched, batches_in_order(len(watched), size)),
-        )
-
-    def _batches(self, value: str, pairs: Sequence[TokenizedPair], rows: Rows) -> StepIndexedBatches:
-        """Find the reference log-probs of the pairs that come in a batch; the others stay NaN, never asked for."""
-        used = sorted(set(chain.from_iterable(rows)))
-        reference = torch.full((len(pairs), 2), torch.nan)
-        with self.bar(f"Reference log-probs, {value}", len(used)) as advance:
-            found = reference_log_probs(self.backbone, [pairs[row] for row in used], self.store, advance=advance)
-        reference[used] = found
-        return StepIndexedBatches(pairs, reference, rows, self._layout)
-
-    def _layout(self, pairs: Sequence[TokenizedPair]) -> PreferenceBatch:
-        backbone = self.backbone
-        able, dtype = backbone.capabilities, backbone.model.dtype
-        return make_batch(pairs, pad_id=backbone.pad_id, capabilities=able, dtype=dtype)
+        return module_inputs(self.backbone, self.data[task.name].train, modules, tokens=view.tokens)
 
     def _trainer(self, unfinished: Path, *callbacks: Callback) -> Trainer:
         execution = self.execution
@@ -167,6 +152,10 @@ class VectorFitter:
             num_sanity_val_steps=0,
             logger=False,
         )
+
+
+def _fingerprint(pairs: Sequence[TokenizedPair]) -> str:
+    return fingerprint([[pair.prompt, pair.chosen, pair.rejected] for pair in pairs])
 
 
 def _write(folder: Path, vector: ValueVector, history: History) -> None:

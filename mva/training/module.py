@@ -26,6 +26,7 @@ from mva.models.lora import live_factors
 from mva.models.value_vector import LowRank, ValueVector
 from mva.objectives.base import length_normalised
 from mva.seeding import derive_seed
+from mva.training.constraint import Projection
 from mva.training.critic import CriticTraining
 from mva.training.spec import VectorSpec
 
@@ -57,20 +58,23 @@ class ValueVectorModule(LightningModule):
         self.history: History = []
         self.strict_loading = False  # checkpoints hold only the trained adapter
         self.decorrelation = spec.decorrelation.on(inputs)
-        self._critics: list[Callback] = []
+        self._beside: list[Callback] = []
         learned = spec.decorrelation.estimator
         if isinstance(learned, LearnedEstimator) and spec.decorrelation.acts_on(self.earlier):
             critic = learned.critic(derive_seed(spec.vector_seed, "critic"))
             self.decorrelation = replace(self.decorrelation, estimator=critic)
-            self._critics = [CriticTraining(critic, learned.budget, self._paired_samples)]
+            self._beside = [CriticTraining(critic, learned.budget, self._paired_samples)]
+
+        if spec.constraint is not None:
+            self._beside.append(Projection(spec.constraint, self.earlier, self._factors))
 
     def on_fit_start(self) -> None:
         """Bring the frozen earlier vectors to where the trained one lies."""
         self.earlier = [{name: f.to(self.device) for name, f in factors.items()} for factors in self.earlier]
 
     def configure_callbacks(self) -> list[Callback]:
-        """Fit the critic between the batches, where the estimator has one."""
-        return self._critics
+        """Fit the critic between the batches, where the estimator has one; project where there is a constraint."""
+        return self._beside
 
     def on_train_batch_start(self, _batch: PreferenceBatch, batch_idx: int) -> None:
         """Make every batch's randomness (dropout) a function of seed and step, so that a resumed run is the same."""

@@ -1,16 +1,20 @@
-"""Plans: in which order the value vectors are trained, and against which earlier ones (arXiv 2511.17579, Sec. 4)."""
+"""Plans: in which order vectors are trained, on what, and against which earlier ones."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Protocol
 
 from mva.models.value_vector import ValueVector
+from mva.training.orthogonal_complement import OrthogonalComplement
+from mva.training.preferences import name_of, weight_lattice
+from mva.training.task import Task
 
 
 class FitVector(Protocol):
-    """Train one value's vector, decorrelated from the `earlier` ones, which stay frozen."""
+    """Train one vector."""
 
-    def __call__(self, value: str, *, earlier: Sequence[ValueVector]) -> ValueVector:
+    def __call__(self, task: Task) -> ValueVector:
         """Return the trained vector (or the stored one of the same specification)."""
         ...
 
@@ -18,27 +22,115 @@ class FitVector(Protocol):
 class Plan(Protocol):
     """Order and coupling of training."""
 
+    def names(self, values: Sequence[str]) -> tuple[str, ...]:
+        """Name the vectors that `train` returns, in their order: the axes of the space of coefficients."""
+        ...
+
     def train(self, values: Sequence[str], fit: FitVector) -> list[ValueVector]:
-        """Return one vector per value, in the order of `values`."""
+        """Return the vectors."""
         ...
 
 
+class _OneEach:
+    """One vector a value, in the order of the values."""
+
+    def names(self, values: Sequence[str]) -> tuple[str, ...]:
+        """Name each vector after its value."""
+        return tuple(values)
+
+
 @dataclass(frozen=True)
-class Sequential:
-    """Value decorrelation training: vector i is penalised for its dependence on the vectors before it."""
+class Sequential(_OneEach):
+    """Value decorrelation training (arXiv 2511.17579, Sec. 4.1): each vector is penalised by what earlier ones share."""
 
     def train(self, values: Sequence[str], fit: FitVector) -> list[ValueVector]:
         """Train in the given order; the order matters."""
         vectors: list[ValueVector] = []
         for value in values:
-            vectors.append(fit(value, earlier=tuple(vectors)))
+            vectors.append(fit(Task(value, earlier=tuple(vectors))))
         return vectors
 
 
 @dataclass(frozen=True)
-class Independent:
+class Independent(_OneEach):
     """Every vector on its own, as rewarded soups do (arXiv 2306.04488): the baseline without decorrelation."""
 
     def train(self, values: Sequence[str], fit: FitVector) -> list[ValueVector]:
         """Train each value with no knowledge of the others."""
-        return [fit(value, earlier=()) for value in values]
+        return [fit(Task(value)) for value in values]
+
+
+@dataclass(frozen=True)
+class Orthogonal(_OneEach):
+    """OrthAlign (arXiv 2509.24610): each vector stays in the orthogonal complement of those before it; no penalty."""
+
+    constraint: OrthogonalComplement
+
+    def train(self, values: Sequence[str], fit: FitVector) -> list[ValueVector]:
+        """Train in the given order; the first vector is free."""
+        vectors: list[ValueVector] = []
+        for value in values:
+            vectors.append(fit(Task(value, earlier=tuple(vectors), constraint=self.constraint if vectors else None)))
+        return vectors
+
+
+@dataclass(frozen=True)
+class Chained:
+    """Sequential DPO: one adapter, value after value; each stage's reference policy is what the stage before left."""
+
+    def names(self, values: Sequence[str]) -> tuple[str, ...]:
+        """Name what each stage leaves: `helpful`, then `helpful_then_harmless`."""
+        return tuple(accumulate(values, "{}_then_{}".format))
+
+    def train(self, values: Sequence[str], fit: FitVector) -> list[ValueVector]:
+        """Train in the given order; the last vector has seen every value."""
+        stages: list[ValueVector] = []
+        for name, value in zip(self.names(values), values, strict=True):
+            start = stages[-1] if stages else None
+            stages.append(fit(Task(name, preferences={value: 1.0}, start=start)))
+        return stages
+
+
+@dataclass(frozen=True)
+class LossWeighting:
+    """One vector per preference weight, trained on `sum_v w_v L(D_v)`.
+
+    A batch's pairs come from the values in the weights' proportions, so that every vector costs as much as any other.
+    The weights are those of the simplex lattice with `divisions` steps. A single value's vector is its own.
+    """
+
+    divisions: int = 4
+
+    def names(self, values: Sequence[str]) -> tuple[str, ...]:
+        """Name each vector after its weights in percent."""
+        return tuple(map(name_of, weight_lattice(values, self.divisions)))
+
+    def train(self, values: Sequence[str], fit: FitVector) -> list[ValueVector]:
+        """Train a vector for each weight."""
+        return [fit(Task(name_of(weights), preferences=weights)) for weights in weight_lattice(values, self.divisions)]
+
+
+@dataclass(frozen=True)
+class MarginWeighting:
+    """MODPO (arXiv 2310.03708): one vector per preference weight, trained on one value, the others' rewards its margin.
+
+    These are the implicit rewards of the others' own vectors, which are trained first. Trained on is the value with the
+    largest weight (of several, the first): the loss divides by it.
+    """
+
+    divisions: int = 4
+
+    def names(self, values: Sequence[str]) -> tuple[str, ...]:
+        """Name each vector after its weights in percent."""
+        return tuple(map(name_of, weight_lattice(values, self.divisions)))
+
+    def train(self, values: Sequence[str], fit: FitVector) -> list[ValueVector]:
+        """Train the values' own vectors, then one for each mixed weight."""
+        alone = {value: fit(Task(value)) for value in values}
+        found = []
+        for weights in weight_lattice(values, self.divisions):
+            chosen = max(weights, key=lambda value: weights[value])
+            margins = tuple((alone[v], weight) for v, weight in weights.items() if v != chosen)
+            task = Task(name_of(weights), preferences={chosen: 1.0}, margins=margins)
+            found.append(fit(task) if margins else alone[chosen])
+        return found

@@ -1,8 +1,8 @@
 """What determines a value vector (hashed) and what merely carries the training out (not hashed)."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from mva.fingerprint import describe
@@ -10,6 +10,7 @@ from mva.models.lora import LoraSpec
 from mva.objectives.base import PreferenceLoss
 from mva.objectives.decorrelation import Decorrelation
 from mva.seeding import derive_seed
+from mva.training.constraint import Constraint
 
 Schedule = Literal["constant", "linear", "cosine"]
 
@@ -71,17 +72,23 @@ class VectorSpec:
 
     A penalty that can't act (strength 0, or no earlier vector) is left out, so that a sweep over
     penalty strengths trains the first vector once and independent training shares its vectors with it.
+    `data` hashes the pairs, by value where there are several; `start` is the key of the vector that training goes on
+    from, `margins` are keys and weights of the vectors whose rewards are margins.
     """
 
     value: str
     base: str
-    data: str
+    data: str | Mapping[str, str]
     seed: int
     lora: LoraSpec
     objective: PreferenceLoss
     decorrelation: Decorrelation
     recipe: Recipe
     earlier: tuple[str, ...] = ()
+    preferences: Mapping[str, float] = field(default_factory=dict)
+    start: str | None = None
+    margins: tuple[tuple[str, float], ...] = ()
+    constraint: Constraint | None = None
 
     @property
     def vector_seed(self) -> int:
@@ -91,6 +98,7 @@ class VectorSpec:
     def describe(self) -> dict[str, Any]:
         """List the specification as plain JSON-able data."""
         penalised = bool(self.earlier) and self.decorrelation.strength != 0
+        bound = penalised or self.constraint is not None
         return {
             "value": self.value,
             "base": self.base,
@@ -100,8 +108,19 @@ class VectorSpec:
             "objective": describe(self.objective),
             "recipe": asdict(self.recipe),
             "decorrelation": describe(self.decorrelation) if penalised else None,
-            "earlier": list(self.earlier) if penalised else [],
+            "earlier": list(self.earlier) if bound else [],
+            **self._beyond_the_value(),
         }
+
+    def _beyond_the_value(self) -> dict[str, Any]:
+        """List what a value's own vector does not have: left out where it is not there."""
+        more = {
+            "preferences": dict(self.preferences),
+            "start": self.start,
+            "margins": [list(margin) for margin in self.margins],
+            "constraint": describe(self.constraint),
+        }
+        return {name: setting for name, setting in more.items() if setting}
 
 
 @dataclass(frozen=True)

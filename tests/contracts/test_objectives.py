@@ -9,6 +9,7 @@ from mva.objectives.base import length_normalised
 from mva.objectives.dpo import DPO
 from mva.objectives.ipo import IPO
 from mva.objectives.kto_pair import KTOPair
+from mva.objectives.modpo import MODPO
 from mva.objectives.orpo import ORPO
 from mva.objectives.robust_dpo import RobustDPO
 from mva.objectives.simpo import SimPO
@@ -21,6 +22,7 @@ OBJECTIVES = [
     SimPO(),
     ORPO(beta=0.5),
     KTOPair(beta=0.5),
+    MODPO(DPO(), weight=0.5),
 ]
 # A batch is KTO's estimate of its reference points, through which no gradient flows.
 PAIRWISE = [objective for objective in OBJECTIVES if not isinstance(objective, KTOPair)]

@@ -6,12 +6,15 @@ import pytest
 import torch
 
 from mva.composition.linear import Linear
+from mva.composition.log_probs import LogProbs
 from mva.composition.ties import Ties
 from mva.models.backbone import load_backbone
 from mva.models.lora import LoraSpec, attach, detach, extract
 from mva.models.sources.tiny_random import TinyRandom
 from mva.models.value_vector import LowRank
+from mva.policies.base import Member
 from mva.policies.merged import MergedPolicy
+from mva.policies.mixture import MixturePolicy
 from mva.policies.per_row import PerRowPolicy
 
 IDS = torch.arange(3, 19).view(2, 8)
@@ -71,6 +74,25 @@ def test_rows_differ_where_they_may_and_are_refused_where_not(policy):
     else:
         with pytest.raises(ValueError, match="one candidate at a time"), policy.rows(rows):
             pass
+
+
+def test_a_response_takes_one_row_with_its_own_coefficients(policy):
+    assert policy.members((0.5, -1.0)) == [Member(1.0, (0.5, -1.0))]
+
+
+def test_a_mixture_is_made_of_single_vectors_and_of_what_they_leave_to_the_base(backbone, vectors):
+    mixture = MixturePolicy().build(backbone, vectors, LogProbs())
+    assert mixture.members((0.25, 0.75)) == [Member(0.25, (1.0, 0.0)), Member(0.75, (0.0, 1.0))]
+    assert mixture.members((0.5, 0.75))[-1] == Member(-0.25, (0.0, 0.0))
+    assert mixture.members((0.0, 0.0)) == [Member(1.0, (0.0, 0.0))]
+    assert mixture.members((0.1 + 0.2, 0.7)) == [Member(0.1 + 0.2, (1.0, 0.0)), Member(0.7, (0.0, 1.0))]
+
+
+def test_a_mixture_composes_nothing(backbone, vectors):
+    with pytest.raises(ValueError, match="composition=log_probs"):
+        MixturePolicy().build(backbone, vectors, Linear())
+    with pytest.raises(ValueError, match="several models at once"):
+        LogProbs().compose(vectors, {"helpful": 1.0, "harmless": 0.0})
 
 
 def test_per_row_needs_a_linear_composition(backbone, vectors):

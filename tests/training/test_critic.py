@@ -25,6 +25,7 @@ from mva.training import fit as fit_module
 from mva.training.critic import CriticTraining
 from mva.training.module import ValueVectorModule
 from mva.training.plan import Sequential
+from mva.training.task import Task
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
 
@@ -79,12 +80,14 @@ def weights(critic):
 @pytest.fixture
 def module(fitter):
     """A module that penalises by CLUB, with one earlier vector."""
-    first = fitter("helpful", earlier=())
+    first = fitter(Task("helpful"))
     task = penalised(fitter, LEARNED[0], strength=1.0)
     model = attach(task.backbone, task.lora, name="harmless", seed=1)
     for factor in live_factors(model, "harmless").values():
         torch.nn.init.normal_(factor.b, generator=torch.Generator().manual_seed(2))
-    yield ValueVectorModule(model, task.spec("harmless", [first]), earlier=[first], n_batches=4, split_head=True)
+    yield ValueVectorModule(
+        model, task.spec(Task("harmless", earlier=(first,))), earlier=[first], n_batches=4, split_head=True
+    )
     detach(model)
 
 
@@ -102,14 +105,14 @@ def test_every_estimator_trains_two_and_three_values_at_any_strength(fitter, est
 @pytest.mark.parametrize("estimator", LEARNED, ids=lambda e: type(e).__name__)
 def test_a_resumed_training_with_a_critic_is_bit_for_bit_the_unbroken_one(fitter, tmp_path, monkeypatch, estimator):
     task = penalised(fitter, estimator, strength=1.0, steps=8)
-    first = task("helpful", earlier=())
+    first = task(Task("helpful"))
     other = replace(task, store=Store(tmp_path / "other"), log=type(fitter.log)())
-    unbroken = other("harmless", earlier=[first])
+    unbroken = other(Task("harmless", earlier=(first,)))
     with monkeypatch.context() as patch:
         with_callback(patch, Watch(stop_after=5))
         with pytest.raises(Interrupted):
-            task("harmless", earlier=[first])
-    resumed = task("harmless", earlier=[first])
+            task(Task("harmless", earlier=(first,)))
+    resumed = task(Task("harmless", earlier=(first,)))
     assert all(torch.equal(f.a, resumed.factors[name].a) for name, f in unbroken.factors.items())
     assert all(torch.equal(f.b, resumed.factors[name].b) for name, f in unbroken.factors.items())
     assert [line for line in fitter.log.lines if "train/harmless/loss" in line[1]] == [
@@ -152,11 +155,11 @@ def test_the_first_batch_gets_the_warm_up_and_the_others_the_steps(module, batch
 
 def test_the_checkpoint_holds_the_critic_and_its_optimizer_as_plain_tensors(fitter, monkeypatch):
     task = penalised(fitter, LEARNED[0], strength=1.0, steps=6)
-    first = task("helpful", earlier=())
+    first = task(Task("helpful"))
     watch = Watch(stop_after=5)
     with_callback(monkeypatch, watch)
     with pytest.raises(Interrupted):
-        task("harmless", earlier=[first])
+        task(Task("harmless", earlier=(first,)))
     (path,) = fitter.store.root.glob("unfinished/*/last.ckpt")
     checkpoint = torch.load(path, weights_only=True)
     (kept,) = [state for name, state in checkpoint["callbacks"].items() if "CriticTraining" in name]
@@ -169,18 +172,18 @@ def test_the_checkpoint_holds_the_critic_and_its_optimizer_as_plain_tensors(fitt
 def test_there_is_no_critic_where_there_is_nothing_to_penalise(fitter, monkeypatch):
     watch = Watch()
     with_callback(monkeypatch, watch)
-    penalised(fitter, LEARNED[0])("helpful", earlier=())
+    penalised(fitter, LEARNED[0])(Task("helpful"))
     assert watch.critics == []
 
 
 def test_a_critic_that_diverges_stops_the_training_with_a_sentence(fitter):
     wild = replace(LEARNED[0], budget=CriticBudget(warmup=50, learning_rate=1e30))
     task = penalised(fitter, wild, strength=1.0)
-    first = task("helpful", earlier=())
+    first = task(Task("helpful"))
     with pytest.raises(
         FloatingPointError, match=r"GaussianConditional has diverged.*lower estimator\.budget\.learning_rate"
     ):
-        task("harmless", earlier=[first])
+        task(Task("harmless", earlier=(first,)))
 
 
 def test_the_penalty_of_a_critic_keeps_vectors_apart_that_the_same_data_draws_together(fitter):

@@ -12,6 +12,7 @@ from mva.models.sources.tiny_random import TinyRandom
 from mva.models.store import Store
 from mva.training import fit as fit_module
 from mva.training.plan import Sequential
+from mva.training.task import Task
 
 
 class Cut(Exception):
@@ -69,11 +70,11 @@ def test_wherever_training_was_cut_it_ends_as_if_unbroken(fitter, monkeypatch, c
         execution=replace(fitter.execution, checkpoint_every=every),
     )
     other = replace(fitter, store=Store(fitter.store.root.parent / "other"), log=type(fitter.log)())
-    first = other("helpful", earlier=())
-    unbroken = other("harmless", earlier=[first])
+    first = other(Task("helpful"))
+    unbroken = other(Task("harmless", earlier=(first,)))
     with trained_with(monkeypatch, cut), pytest.raises(Cut):
-        fitter("harmless", earlier=[first])
-    resumed = fitter("harmless", earlier=[first])
+        fitter(Task("harmless", earlier=(first,)))
+    resumed = fitter(Task("harmless", earlier=(first,)))
     assert same(resumed, unbroken)
     history = [line for line in other.log.lines if any("harmless" in name for name in line[1])]
     assert fitter.log.lines == history
@@ -91,9 +92,9 @@ def test_the_progress_of_a_resumed_training_adds_up(fitter, monkeypatch):
 
     fitter = replace(fitter, bar=bar)
     with trained_with(monkeypatch, CutAt("on_train_batch_end", 6)), pytest.raises(Cut):
-        fitter("helpful", earlier=())
+        fitter(Task("helpful"))
     told.clear()
-    fitter("helpful", earlier=())
+    fitter(Task("helpful"))
     assert [(description, sum(counts)) for description, total, counts in told] == [
         (description, total) for description, total, _ in told
     ]
@@ -110,7 +111,7 @@ def test_accumulated_batches_are_one_large_batch(fitter, tmp_path, monkeypatch):
     vectors = []
     for task in (large, small):
         with trained_with(monkeypatch) as trainers:
-            vectors.append(task("helpful", earlier=()))
+            vectors.append(task(Task("helpful")))
         assert trainers[0].global_step == 3
     for name, factor in vectors[0].factors.items():
         torch.testing.assert_close(factor.update(), vectors[1].factors[name].update(), rtol=1e-3, atol=1e-6)
@@ -125,7 +126,7 @@ def test_a_later_vector_starts_from_the_base_and_not_from_the_earlier_vectors(fi
 
 def test_training_learns_to_prefer_the_chosen_responses(fitter):
     fitter = replace(fitter, recipe=replace(fitter.recipe, steps=40))
-    fitter("helpful", earlier=())
+    fitter(Task("helpful"))
     accuracy = [m["train/helpful/accuracy"] for _, m in fitter.log.lines if "train/helpful/accuracy" in m]
     assert sum(accuracy[-8:]) / 8 > 0.95
 
@@ -139,12 +140,12 @@ def test_the_penalty_is_logged_where_it_acts_alone(fitter):
 
 @pytest.mark.parametrize("watched", [None, 3, 0])
 def test_so_many_held_out_pairs_are_watched_and_the_vector_stays_the_same(fitter, tmp_path, watched):
-    first = fitter("helpful", earlier=())
+    first = fitter(Task("helpful"))
     task = replace(
         fitter, execution=replace(fitter.execution, validation_pairs=watched), store=Store(tmp_path / "other")
     )
     fitter.log.lines.clear()
-    assert same(task("helpful", earlier=()), first)
+    assert same(task(Task("helpful")), first)
     told = [metrics for _, metrics in fitter.log.lines if "validation/helpful/accuracy" in metrics]
     assert len(told) == (watched != 0)
 
@@ -158,7 +159,7 @@ class NotANumber:
 def test_a_training_that_fails_leaves_the_backbone_as_it_was_and_stores_nothing(fitter):
     names = [name for name, _ in fitter.backbone.model.named_parameters()]
     with pytest.raises(FloatingPointError, match=r"'helpful' became nan at step 0: lower trainer\.learning_rate"):
-        replace(fitter, objective=NotANumber())("helpful", earlier=())
+        replace(fitter, objective=NotANumber())(Task("helpful"))
     assert [name for name, _ in fitter.backbone.model.named_parameters()] == names
     assert not (fitter.store.root / "vectors").exists()
 
@@ -166,9 +167,9 @@ def test_a_training_that_fails_leaves_the_backbone_as_it_was_and_stores_nothing(
 def test_no_checkpoints_are_kept_if_none_are_wanted(fitter, monkeypatch):
     fitter = replace(fitter, execution=replace(fitter.execution, checkpoint_every=0))
     with trained_with(monkeypatch, CutAt("on_train_batch_end", 5)), pytest.raises(Cut):
-        fitter("helpful", earlier=())
+        fitter(Task("helpful"))
     assert not list(fitter.store.root.glob("unfinished/*"))
-    assert fitter("helpful", earlier=()).norm() > 0
+    assert fitter(Task("helpful")).norm() > 0
 
 
 @pytest.mark.gpu

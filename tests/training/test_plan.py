@@ -1,33 +1,101 @@
-"""Which value is trained when, and which vectors it sees."""
+"""Which vector is trained when, on whose pairs, and which vectors it sees."""
 
 import pytest
 
 from mva.models.value_vector import ValueVector
-from mva.training.plan import Independent, Sequential
+from mva.training.orthogonal_complement import OrthogonalComplement
+from mva.training.plan import Chained, Independent, LossWeighting, MarginWeighting, Orthogonal, Sequential
+
+PLANS = [
+    Sequential(),
+    Independent(),
+    Orthogonal(OrthogonalComplement()),
+    Chained(),
+    LossWeighting(divisions=2),
+    MarginWeighting(divisions=3),
+]
 
 
-def calls_of(plan, values):
-    calls = []
+def tasks_of(plan, values):
+    tasks = []
 
-    def fit(value, *, earlier):
-        calls.append((value, [vector.value for vector in earlier]))
-        return ValueVector(value, {}, base="b")
+    def fit(task):
+        tasks.append(task)
+        return ValueVector(task.name, {}, base="b", key=task.name)
 
-    return plan.train(values, fit), calls
+    return plan.train(values, fit), tasks
+
+
+def names(vectors):
+    return [vector.value for vector in vectors]
+
+
+@pytest.mark.parametrize("plan", PLANS, ids=repr)
+@pytest.mark.parametrize("values", [["only"], ["c", "a"], ["c", "a", "b"]])
+def test_a_plan_trains_what_it_names(plan, values):
+    vectors, _ = tasks_of(plan, values)
+    assert tuple(names(vectors)) == plan.names(values)
+    assert len(set(names(vectors))) == len(vectors)
+
+
+@pytest.mark.parametrize("plan", PLANS, ids=repr)
+def test_preference_weights_and_margins_sum_to_one(plan):
+    for task in tasks_of(plan, ["c", "a", "b"])[1]:
+        assert sum(task.weights.values()) == pytest.approx(1)
+        assert 0 < task.margin_weight <= 1
 
 
 def test_sequential_training_sees_all_earlier_vectors_in_order():
-    vectors, calls = calls_of(Sequential(), ["c", "a", "b"])
-    assert calls == [("c", []), ("a", ["c"]), ("b", ["c", "a"])]
-    assert [vector.value for vector in vectors] == ["c", "a", "b"]
+    _, tasks = tasks_of(Sequential(), ["c", "a", "b"])
+    assert [(task.name, names(task.earlier)) for task in tasks] == [("c", []), ("a", ["c"]), ("b", ["c", "a"])]
+    assert all(task.constraint is None for task in tasks)
 
 
 def test_independent_training_sees_none():
-    vectors, calls = calls_of(Independent(), ["c", "a", "b"])
-    assert calls == [("c", []), ("a", []), ("b", [])]
-    assert [vector.value for vector in vectors] == ["c", "a", "b"]
+    _, tasks = tasks_of(Independent(), ["c", "a", "b"])
+    assert [(task.name, names(task.earlier)) for task in tasks] == [("c", []), ("a", []), ("b", [])]
 
 
-@pytest.mark.parametrize("plan", [Sequential(), Independent()], ids=repr)
-def test_one_value_is_a_plan_too(plan):
-    assert calls_of(plan, ["only"])[1] == [("only", [])]
+def test_orthogonal_training_binds_all_but_the_first_vector():
+    constraint = OrthogonalComplement()
+    _, tasks = tasks_of(Orthogonal(constraint), ["c", "a", "b"])
+    assert [names(task.earlier) for task in tasks] == [[], ["c"], ["c", "a"]]
+    assert [task.constraint for task in tasks] == [None, constraint, constraint]
+
+
+def test_chained_training_goes_on_with_one_adapter():
+    _, tasks = tasks_of(Chained(), ["c", "a", "b"])
+    assert [task.name for task in tasks] == ["c", "c_then_a", "c_then_a_then_b"]
+    assert [dict(task.weights) for task in tasks] == [{"c": 1.0}, {"a": 1.0}, {"b": 1.0}]
+    assert [task.start and task.start.value for task in tasks] == [None, "c", "c_then_a"]
+
+
+def test_loss_weighting_trains_one_vector_for_each_weight_of_the_lattice():
+    _, tasks = tasks_of(LossWeighting(divisions=4), ["a", "b"])
+    assert [dict(task.weights) for task in tasks] == [
+        {"a": 1.0}, {"a": 0.75, "b": 0.25}, {"a": 0.5, "b": 0.5}, {"a": 0.25, "b": 0.75}, {"b": 1.0},
+    ]  # fmt: skip
+    assert [task.name for task in tasks] == ["a", "a_75-b_25", "a_50-b_50", "a_25-b_75", "b"]
+
+
+def test_names_can_be_folders_and_module_names():
+    assert all("." not in name and "/" not in name for name in LossWeighting(divisions=3).names(["a", "b", "c"]))
+
+
+def test_modpo_trains_the_heavier_value_with_the_rewards_of_the_others_as_margin():
+    vectors, tasks = tasks_of(MarginWeighting(divisions=4), ["a", "b"])
+    assert [task.name for task in tasks] == ["a", "b", "a_75-b_25", "a_50-b_50", "a_25-b_75"]
+    assert [dict(task.weights) for task in tasks[2:]] == [{"a": 1.0}, {"a": 1.0}, {"b": 1.0}]
+    assert [[(v.value, w) for v, w in task.margins] for task in tasks[2:]] == [
+        [("b", 0.25)],
+        [("b", 0.5)],
+        [("a", 0.25)],
+    ]
+    assert [task.margin_weight for task in tasks[2:]] == [0.75, 0.5, 0.75]
+    assert names(vectors) == ["a", "a_75-b_25", "a_50-b_50", "a_25-b_75", "b"]
+
+
+@pytest.mark.parametrize("plan", [LossWeighting(divisions=0), MarginWeighting(divisions=0)], ids=repr)
+def test_a_lattice_without_steps_is_refused(plan):
+    with pytest.raises(ValueError, match="divisions is 0"):
+        plan.names(["a", "b"])

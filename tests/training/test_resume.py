@@ -16,6 +16,7 @@ from mva.objectives.dpo import DPO
 from mva.training import fit as fit_module
 from mva.training.plan import Independent, Sequential
 from mva.training.spec import ExecutionOptions, Recipe
+from mva.training.task import Task
 
 
 class Interrupted(Exception):
@@ -32,16 +33,16 @@ class StopAt(Callback):
 
 
 def test_a_resumed_training_is_bit_for_bit_the_unbroken_one(fitter, tmp_path, monkeypatch):
-    unbroken = replace(fitter, store=Store(tmp_path / "other"))("helpful", earlier=())
+    unbroken = replace(fitter, store=Store(tmp_path / "other"))(Task("helpful"))
     history = list(fitter.log.lines)
     fitter.log.lines.clear()
     trainer = fit_module.Trainer
     monkeypatch.setattr(fit_module, "Trainer", lambda **k: trainer(**{**k, "callbacks": [*k["callbacks"], StopAt(7)]}))
     with pytest.raises(Interrupted):
-        fitter("helpful", earlier=())
+        fitter(Task("helpful"))
     monkeypatch.setattr(fit_module, "Trainer", trainer)
     assert list(tmp_path.glob("store/unfinished/*/last.ckpt"))
-    resumed = fitter("helpful", earlier=())
+    resumed = fitter(Task("helpful"))
     for name, factor in unbroken.factors.items():
         assert torch.equal(factor.a, resumed.factors[name].a)
         assert torch.equal(factor.b, resumed.factors[name].b)
@@ -53,7 +54,7 @@ def test_a_checkpoint_holds_only_what_is_trained(fitter, tmp_path, monkeypatch):
     trainer = fit_module.Trainer
     monkeypatch.setattr(fit_module, "Trainer", lambda **k: trainer(**{**k, "callbacks": [*k["callbacks"], StopAt(5)]}))
     with pytest.raises(Interrupted):
-        fitter("helpful", earlier=())
+        fitter(Task("helpful"))
     checkpoint = torch.load(next(tmp_path.glob("store/unfinished/*/last.ckpt")), weights_only=True)
     assert checkpoint["state_dict"]
     assert all("lora_" in name and ".helpful." in name for name in checkpoint["state_dict"])
@@ -61,7 +62,7 @@ def test_a_checkpoint_holds_only_what_is_trained(fitter, tmp_path, monkeypatch):
 
 def test_training_changes_the_adapter_alone_and_learns(fitter):
     before = {name: p.clone() for name, p in fitter.backbone.model.named_parameters()}
-    vector = replace(fitter, recipe=replace(fitter.recipe, steps=30))("helpful", earlier=())
+    vector = replace(fitter, recipe=replace(fitter.recipe, steps=30))(Task("helpful"))
     assert all(torch.equal(p, before[name]) for name, p in fitter.backbone.model.named_parameters())
     assert not any(p.requires_grad for p in fitter.backbone.model.parameters())
     assert vector.norm() > 0
@@ -71,10 +72,10 @@ def test_training_changes_the_adapter_alone_and_learns(fitter):
 
 
 def test_a_stored_vector_is_not_trained_again_and_tells_its_history_again(fitter, monkeypatch):
-    first = fitter("helpful", earlier=())
+    first = fitter(Task("helpful"))
     history = list(fitter.log.lines)
     monkeypatch.setattr(fit_module, "Trainer", None)  # any training would fail now
-    again = fitter("helpful", earlier=())
+    again = fitter(Task("helpful"))
     assert again.key == first.key
     assert fitter.log.lines == [*history, *history]
 
@@ -110,12 +111,12 @@ def test_the_penalty_lowers_the_dependence_that_it_measures(fitter):
 
 def test_execution_options_are_no_part_of_a_vectors_identity(fitter):
     other = replace(fitter, execution=ExecutionOptions(accelerator="cpu", devices=1, checkpoint_every=0))
-    assert other.spec("helpful", ()).describe() == fitter.spec("helpful", ()).describe()
-    json.dumps(fitter.spec("helpful", ()).describe())
+    assert other.spec(Task("helpful")).describe() == fitter.spec(Task("helpful")).describe()
+    json.dumps(fitter.spec(Task("helpful")).describe())
 
 
 @pytest.mark.parametrize(
     "change", [{"seed": 1}, {"lora": LoraSpec(rank=2)}, {"objective": DPO(beta=0.2)}, {"recipe": Recipe(steps=3)}]
 )
 def test_what_the_numbers_depend_on_changes_the_identity(fitter, change):
-    assert replace(fitter, **change).spec("helpful", ()).describe() != fitter.spec("helpful", ()).describe()
+    assert replace(fitter, **change).spec(Task("helpful")).describe() != fitter.spec(Task("helpful")).describe()

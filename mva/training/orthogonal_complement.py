@@ -1,0 +1,74 @@
+"""OrthAlign (arXiv 2509.24610): the next update lives where the earlier ones do not."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import inf
+
+import torch
+from torch import Tensor
+
+from mva.models.value_vector import LowRank
+from mva.training.constraint import Factors
+
+
+@dataclass(frozen=True)
+class OrthogonalComplement:
+    """Hold every module's update `s B A` to `U^T B = 0` and `||s B A||_2 <= spectral_bound * max_j ||s_j B_j A_j||_2`.
+
+    U are the leading left singular vectors of the earlier updates `[s_1 B_1 A_1, ..., s_j B_j A_j]`, which together
+    carry the share `energy` of their squared Frobenius norm: what is added to a module's output never points where the
+    earlier updates mostly point. Modules that no earlier vector adapts are free.
+
+    Source: arXiv 2509.24610 (singular value decomposition of the earlier update, projection onto the orthogonal
+    complement of its principal subspace, bounded spectral norm). Here the factor B is projected, which is the same as
+    to project the update from the left.
+    """
+
+    energy: float = 0.9
+    spectral_bound: float = 2.0
+
+    def __post_init__(self) -> None:
+        """Refuse what bounds nothing.
+
+        Raises:
+            ValueError: If `energy` is not in (0, 1] or `spectral_bound` not positive.
+        """
+        if not 0 < self.energy <= 1 or not 0 < self.spectral_bound <= inf:
+            raise ValueError(
+                f"plan.constraint: energy is {self.energy} and spectral_bound {self.spectral_bound}: "
+                f"need 0 < energy <= 1 and a positive bound."
+            )
+
+    def prepare(self, earlier: Sequence[Factors]) -> Callable[[Factors], None]:
+        """See `Constraint`."""
+        names = {name for factors in earlier for name in factors}
+        bases = {name: self._principal([f[name] for f in earlier if name in f]) for name in names}
+
+        def project(current: Factors) -> None:
+            for name, factor in current.items():
+                if name in bases:
+                    _project(factor, *bases[name])
+
+        return project
+
+    def _principal(self, updates: Sequence[LowRank]) -> tuple[Tensor, float]:
+        """Principal directions `(d_out, k)`, and the bound on the spectral norm."""
+        whole = torch.cat([_in_output_space(factor) for factor in updates], dim=1)
+        u, s, _ = torch.linalg.svd(whole, full_matrices=False)
+        carried = s.square().cumsum(0) / s.square().sum().clamp(min=torch.finfo(s.dtype).tiny)
+        count = int((carried < self.energy).sum()) + 1
+        largest = max(float(torch.linalg.matrix_norm(_in_output_space(factor), 2)) for factor in updates)
+        return u[:, :count], self.spectral_bound * largest
+
+
+def _in_output_space(factor: LowRank) -> Tensor:
+    """Return `(d_out, r)` with the left singular vectors and singular values of the update: `s B R^T`, `A^T = Q R`."""
+    return factor.scaling * factor.b @ torch.linalg.qr(factor.a.T).R.T
+
+
+def _project(factor: LowRank, basis: Tensor, bound: float) -> None:
+    b = factor.b.data
+    b -= basis @ (basis.T @ b)
+    norm = float(torch.linalg.matrix_norm(_in_output_space(factor), 2))
+    if norm > bound:
+        b *= bound / norm
