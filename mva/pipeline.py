@@ -32,7 +32,7 @@ def train_vectors(session: Session, *, log: Log) -> list[ValueVector]:
 def train_independently(session: Session, vectors: Sequence[ValueVector]) -> list[ValueVector]:
     """The baseline: the same values without a penalty. A vector that never had one is taken as it is."""
     fit = _fitter(session, lambda _metrics, _step: None)
-    return [fit(Task(v.value)) if v.value in session.experiment.values else v for v in vectors]
+    return [fit(Task(vector.value)) for vector in vectors]
 
 
 def make_rewards(session: Session, vectors: Sequence[ValueVector]) -> dict[str, Reward]:

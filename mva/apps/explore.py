@@ -41,7 +41,7 @@ def of_one_candidate(config: DictConfig) -> DictConfig:
 def _of_run(workflow: Workflow, config: DictConfig) -> Sequence[ValueVector]:
     adapters = Path(config.run) / "adapters"
     base = workflow.session.backbone.fingerprint
-    return [load_adapter(adapters / value, expect_base=base) for value in config.value.names]
+    return [load_adapter(adapters / value, expect_base=base) for value in workflow.session.experiment.space.values]
 
 
 def _of_store(workflow: Workflow) -> Sequence[ValueVector]:

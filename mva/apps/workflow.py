@@ -51,6 +51,13 @@ class Workflow:
         with self.session.stages.stage("Train value vectors"):
             vectors = train_vectors(self.session, log=self.tracker.log)
             self.save(vectors, self.folder / "adapters")
+        if {vector.value for vector in vectors} == set(self.session.experiment.values):
+            self._hold_against_independent_training(vectors)
+        self.tracker.artifact("value-vectors", "model", [self.folder / "adapters"])
+        return vectors
+
+    def _hold_against_independent_training(self, vectors: Sequence[ValueVector]) -> None:
+        """Measure dependence, beside the same values' vectors without a penalty if the baseline is wanted."""
         independent = vectors
         if self.session.experiment.baseline:
             with self.session.stages.stage("Train the same values without the penalty"):
@@ -58,8 +65,6 @@ class Workflow:
                 self.save(independent, self.folder / "independent" / "adapters")
         with self.session.stages.stage("Measure dependence"):
             self._measure(Diagnostics(self.session, vectors, independent))
-        self.tracker.artifact("value-vectors", "model", [self.folder / "adapters"])
-        return vectors
 
     def explore(self, vectors: Sequence[ValueVector]) -> Front:
         """Make the rewards, find the front, write the report; returns the front."""

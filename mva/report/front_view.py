@@ -30,8 +30,8 @@ class CandidateView:
 
     @property
     def label(self) -> str:
-        """The coefficients in words: `helpful 0.5, harmless 1`."""
-        return ", ".join(f"{value} {omega:g}" for value, omega in self.coefficients.items())
+        """The coefficients in words: `helpful 0.5, harmless 1`; `base` where all are zero."""
+        return ", ".join(f"{vector} {omega:g}" for vector, omega in self.coefficients.items() if omega) or BASE
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,11 @@ class FrontView:
     values: tuple[str, ...]
     candidates: tuple[CandidateView, ...]
     front: Front
+
+    @property
+    def vectors(self) -> tuple[str, ...]:
+        """The names of the vectors that candidates combine: one a value, or one a preference weight (see plans)."""
+        return tuple(self.candidates[0].coefficients)
 
     @property
     def on_front(self) -> list[CandidateView]:

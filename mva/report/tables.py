@@ -18,12 +18,12 @@ NORM_KEPT = 0.7
 def front_rows(view: FrontView) -> tuple[list[str], list[list[object]]]:
     """Columns and rows of the front, in the order of the first value's score; also written as front.csv."""
     values = view.values
-    columns = ["id", *(f"{v} coefficient" for v in values)]
+    columns = ["id", *(f"{v} coefficient" for v in view.vectors)]
     columns += [f"{v} {what}" for v in values for what in ("score", "standard error", "held-out score")]
     rows: list[list[object]] = []
     probabilities = {point.id: point.membership_probability for point in view.front.points}
     for c in view.on_front:
-        row: list[object] = [c.id, *(c.coefficients[v] for v in values)]
+        row: list[object] = [c.id, *(c.coefficients[v] for v in view.vectors)]
         for v in values:
             row += [c.scores[v], c.errors[v], None if c.held_out is None else c.held_out[v]]
         rows.append([*row, probabilities[c.id]])
@@ -36,11 +36,11 @@ def candidate_rows(view: FrontView) -> tuple[list[str], list[list[object]]]:
         "id",
         "kind",
         "on front",
-        *(f"{v} coefficient" for v in view.values),
+        *(f"{v} coefficient" for v in view.vectors),
         *(f"{v} score" for v in view.values),
     ]
     rows: list[list[object]] = [
-        [c.id, c.kind, c.on_front, *(c.coefficients[v] for v in view.values), *(c.scores[v] for v in view.values)]
+        [c.id, c.kind, c.on_front, *(c.coefficients[v] for v in view.vectors), *(c.scores[v] for v in view.values)]
         for c in view.candidates
     ]
     return columns, rows
@@ -127,14 +127,13 @@ def summary(run: RunFiles, view: FrontView) -> RenderableType:
 def _front_table(view: FrontView) -> Table:
     table = Table(title="Pareto front", title_justify="left")
     table.add_column("candidate", no_wrap=True)
-    table.add_column(f"coefficients\n({', '.join(view.values)})")
+    table.add_column("coefficients")
     for value in view.values:
         table.add_column(f"{value} score\n(held out)", justify="right")
     table.add_column("P(on\nfront)", justify="right")
     probabilities = {point.id: point.membership_probability for point in view.front.points}
     for c in view.on_front:
-        coefficients = ", ".join(f"{c.coefficients[v]:g}" for v in view.values)
-        table.add_row(c.id, coefficients, *(_score(c, v) for v in view.values), f"{probabilities[c.id]:.2f}")
+        table.add_row(c.id, c.label, *(_score(c, v) for v in view.values), f"{probabilities[c.id]:.2f}")
     return table
 
 

@@ -96,11 +96,15 @@ class AdaptiveSearch:
         optuna.logging.set_verbosity(optuna.logging.WARNING)  # or each study announces itself
         seed = derive_seed(self._seed, "adaptive", len(self._told)) % 2**32
         sampler = GPSampler(seed=seed, n_startup_trials=1)
-        study = optuna.create_study(directions=["maximize"] * len(self._space.values), sampler=sampler)
+        study = optuna.create_study(directions=["maximize"] * self._n_scores, sampler=sampler)
         for one in self._told.values():
             if one.candidate in self._space:
                 study.add_trial(self._trial(one))
         return study
+
+    @property
+    def _n_scores(self) -> int:
+        return len(next(iter(self._told.values())).scores)
 
     def _trial(self, one: ScoredCandidate) -> optuna.trial.FrozenTrial:
         values = self._space.values
@@ -108,7 +112,7 @@ class AdaptiveSearch:
         return create_trial(
             params=dict(zip(values, inside, strict=True)),
             distributions=self._distributions(),
-            values=[one.scores[value] for value in values],
+            values=list(one.scores.values()),
         )
 
     def _distributions(self) -> dict[str, FloatDistribution]:

@@ -41,7 +41,7 @@ class _OneEach:
 
 @dataclass(frozen=True)
 class Sequential(_OneEach):
-    """Value decorrelation training (arXiv 2511.17579, Sec. 4.1): each vector is penalised by what earlier ones share."""
+    """Value decorrelation training (arXiv 2511.17579, Sec. 4.1): what vectors share with earlier ones is penalised."""
 
     def train(self, values: Sequence[str], fit: FitVector) -> list[ValueVector]:
         """Train in the given order; the order matters."""

@@ -1,6 +1,7 @@
 """What a training step hands to a loss, and that every loss teaches what it should."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -62,7 +63,7 @@ def module_of(objective, *, scale):
     return ValueVectorModule(model, spec, earlier=[], n_batches=1, split_head=True).eval(), reference
 
 
-@pytest.mark.parametrize("layout", [pack, pad])
+@pytest.mark.parametrize("layout", [partial(pack, dtype=torch.float64), pad], ids=["pack", "pad"])
 @pytest.mark.parametrize(
     ("objective", "averaged"),
     [(DPO(), False), (RobustDPO(), False), (KTOPair(), False), (IPO(), True), (SimPO(), True), (ORPO(), True)],
