@@ -36,12 +36,16 @@ def batches_in_order(n_pairs: int, batch_size: int) -> list[list[int]]:
 
 @dataclass(frozen=True)
 class StepIndexedBatches(Dataset[PreferenceBatch]):
-    """Item i is the batch of the pairs `rows[i]`, with their reference log-probs. Shape: `reference` is `(n, 2)`."""
+    """Item i is the batch of the pairs `rows[i]`, with their reference log-probs and whose they are.
+
+    Shape: `reference` is `(n, 2)`, `owner` (if there is any) `(n,)`.
+    """
 
     pairs: Sequence[TokenizedPair]
     reference: Tensor
     rows: Rows
     layout: Layout
+    owner: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -55,7 +59,8 @@ class StepIndexedBatches(Dataset[PreferenceBatch]):
         """Lay out the batch of `step`."""
         rows = list(self.rows[step])
         batch = self.layout([self.pairs[row] for row in rows])
-        return replace(batch, index=torch.tensor(rows), reference=self.reference[rows])
+        owner = None if self.owner is None else self.owner[rows]
+        return replace(batch, index=torch.tensor(rows), reference=self.reference[rows], owner=owner)
 
 
 class ResumableLoader(DataLoader[PreferenceBatch]):

@@ -33,6 +33,7 @@ class PreferenceBatch:
           0..n-1 are the chosen responses, n..2n-1 the rejected ones
         - `index`: `(n,)` row numbers in the data set
         - `reference`: `(n, 2)` the reference policy's log-probs of (chosen, rejected), or None
+        - `owner`: `(n,)` whose pairs they are, counted through the values of the training, or None
     """
 
     input_ids: Tensor
@@ -44,6 +45,7 @@ class PreferenceBatch:
     target_sequence: Tensor
     index: Tensor
     reference: Tensor | None = None
+    owner: Tensor | None = None
 
     def __len__(self) -> int:
         return self.index.shape[0]

@@ -8,15 +8,16 @@ a gate that holds each row's coefficients:
 so that one forward pass serves rows with different coefficients, at a cost that does not depend on how many.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from mva.models.backbone import Backbone
-from mva.models.value_vector import ValueVector
+from mva.models.value_vector import LowRank, ValueVector
 
 
 class CoefficientLora:
@@ -32,11 +33,11 @@ class CoefficientLora:
                 raise ValueError(f"The vector '{vector.value}' was trained on another backbone than {backbone.name}.")
         self.model: PreTrainedModel = backbone.model
         self.values = tuple(vector.value for vector in vectors)
-        modules = dict(self.model.named_modules())
-        names = sorted({name for vector in vectors for name in vector.factors})
-        if missing := [name for name in names if name not in modules]:
-            raise ValueError(f"{backbone.name} has no module {missing[0]}, which a vector adapts.")
-        self._updates = [(modules[name], *self._concatenate(name, vectors)) for name in names]
+        place = {"device": self.model.device, "dtype": self.model.dtype}
+        self._stacked = [
+            replace(one, a=one.a.to(**place), b=one.b.to(**place))
+            for one in stack(self.model, [vector.factors for vector in vectors])
+        ]
 
     @contextmanager
     def rows(self, coefficients: Tensor) -> Iterator[PreTrainedModel]:
@@ -46,33 +47,70 @@ class CoefficientLora:
         """
         if coefficients.ndim != 2 or coefficients.shape[1] != len(self.values):
             raise ValueError(f"Coefficients of shape {tuple(coefficients.shape)} do not fit {len(self.values)} values.")
-        omega = coefficients.to(self.model.device)
-        hooks = [
-            module.register_forward_hook(_gated(a, b, omega[:, owner].unsqueeze(1).to(a.dtype)))
-            for module, a, b, owner in self._updates
-        ]
-        try:
+        with gated(self._stacked, coefficients.to(self.model.device)):
             yield self.model
-        finally:
-            for hook in hooks:
-                hook.remove()
-
-    def _concatenate(self, name: str, vectors: Sequence[ValueVector]) -> tuple[Tensor, Tensor, Tensor]:
-        """A `(R, d_in)`, scaled B `(d_out, R)`, and which vector owns each of the R ranks."""
-        present = [(i, vector.factors[name]) for i, vector in enumerate(vectors) if name in vector.factors]
-        place = {"device": self.model.device, "dtype": self.model.dtype}
-        a = torch.cat([factor.a for _, factor in present]).to(**place)
-        b = torch.cat([factor.scaling * factor.b for _, factor in present], dim=1).to(**place)
-        owner = torch.tensor([i for i, factor in present for _ in range(factor.a.shape[0])], device=self.model.device)
-        return a, b, owner
 
 
-def _gated(a: Tensor, b: Tensor, gate: Tensor) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
+@dataclass(frozen=True)
+class Stacked:
+    """What several vectors add to one module: A `(R, d_in)`, scaled B `(d_out, R)`, the vector of each of R ranks."""
+
+    module: nn.Module
+    a: Tensor
+    b: Tensor
+    owner: Tensor
+
+
+def stack(model: nn.Module, vectors: Sequence[Mapping[str, LowRank]]) -> list[Stacked]:
+    """Concatenate the vectors' factors, module by module; gradients reach the factors.
+
+    Raises:
+        ValueError: If a vector names a module that the model lacks.
+    """
+    modules = dict(model.named_modules())
+    names = sorted({name for factors in vectors for name in factors})
+    if missing := [name for name in names if name not in modules]:
+        raise ValueError(f"The model has no module {missing[0]}, which a vector adapts.")
+    return [
+        _concatenate(modules[name], [(i, factors[name]) for i, factors in enumerate(vectors) if name in factors])
+        for name in names
+    ]
+
+
+@contextmanager
+def gated(stacked: Sequence[Stacked], coefficients: Tensor, *, dropout: float = 0.0) -> Iterator[None]:
+    """Add each row's own combination of the vectors inside the `with`. Shape: `coefficients` is `(rows, n_vectors)`.
+
+    `dropout` acts on what the vectors read, as in training.
+    """
+    hooks = [one.module.register_forward_hook(_gated(one, coefficients, dropout)) for one in stacked]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _concatenate(module: nn.Module, present: Sequence[tuple[int, LowRank]]) -> Stacked:
+    owner = torch.tensor([i for i, factor in present for _ in range(factor.a.shape[0])])
+    return Stacked(
+        module,
+        a=torch.cat([factor.a for _, factor in present]),
+        b=torch.cat([factor.scaling * factor.b for _, factor in present], dim=1),
+        owner=owner.to(next(module.parameters()).device),
+    )
+
+
+def _gated(
+    one: Stacked, coefficients: Tensor, dropout: float
+) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
+    gate = coefficients[:, one.owner].unsqueeze(1).to(one.a.dtype)
+
     def add_update(_module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        x = inputs[0]
+        x = nn.functional.dropout(inputs[0].to(one.a.dtype), dropout)
         if x.ndim == 2:  # some architectures flatten (rows, length) before a projection
             x = x.view(gate.shape[0], -1, x.shape[-1])
-        update = torch.nn.functional.linear(torch.nn.functional.linear(x, a) * gate, b)
-        return output + update.view(output.shape)
+        update = nn.functional.linear(nn.functional.linear(x, one.a) * gate, one.b)
+        return output + update.view(output.shape).to(output.dtype)
 
     return add_update

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pytorch_lightning import Trainer
+from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, Timer
 from torch import Tensor
 
@@ -28,8 +28,10 @@ from mva.objectives.modpo import MODPO
 from mva.stages import Advance
 from mva.training.callbacks import Progress, ctrl_c_gets_through, quiet_lightning
 from mva.training.checkpoint import AtomicCheckpointIO
-from mva.training.module import History, ValueVectorModule
+from mva.training.joint import JointModule
+from mva.training.module import ValueVectorModule
 from mva.training.spec import ExecutionOptions, Recipe, VectorSpec
+from mva.training.steps import History
 from mva.training.task import Task
 from mva.training.task_data import TaskData
 
@@ -61,10 +63,32 @@ class VectorFitter:
         """Return the vector of `task`."""
         spec = self.spec(task)
         key = key_of(spec.describe())
+        if self.store.get("vectors", key) is None:
+            self._keep(*self._train(task, spec, key))
+        return self._stored(key)
+
+    def together(self, values: Sequence[str]) -> list[ValueVector]:
+        """Return the values' vectors, trained at the same time (with no penalty they don't know of each other)."""
+        if self.decorrelation.strength == 0 or len(values) == 1:
+            return [self(Task(value)) for value in values]
+        pairs = {value: _fingerprint(self.data[value].train) for value in values}
+        specs = [
+            replace(self.spec(Task(value)), together={v: data for v, data in pairs.items() if v != value})
+            for value in sorted(values)
+        ]
+        keys = {spec.value: key_of(spec.describe()) for spec in specs}
+        if any(self.store.get("vectors", key) is None for key in keys.values()):
+            for vector, history in self._train_together(specs, keys):
+                self._keep(vector, history)
+        return [self._stored(keys[value]) for value in values]
+
+    def _keep(self, vector: ValueVector, history: History) -> None:
+        self.store.put("vectors", vector.key, lambda folder: _write(folder, vector, history))
+
+    def _stored(self, key: str) -> ValueVector:
+        """Read a vector from the store, and tell the metrics of its training."""
         stored = self.store.get("vectors", key)
-        if stored is None:
-            vector, history = self._train(task, spec, key)
-            stored = self.store.put("vectors", key, lambda folder: _write(folder, vector, history))
+        assert stored is not None
         for step, metrics in json.loads((stored / "history.json").read_text(encoding="utf-8")):
             self.log(metrics, step)
         return load_adapter(stored, expect_base=self.backbone.fingerprint)
@@ -90,7 +114,8 @@ class VectorFitter:
 
     def _train(self, task: Task, spec: VectorSpec, key: str) -> tuple[ValueVector, History]:
         name, device = spec.value, self.backbone.device
-        data, inputs = self._data_module(task), self._inputs(task)
+        data = self._task_data.module(task, watched=self.execution.validation_pairs)
+        inputs = self._inputs(task.name, task.earlier)
         model = attach(self.backbone, self.lora, name=name, seed=spec.vector_seed)
         if task.start is not None:
             start_from(model, name, task.start)
@@ -102,32 +127,60 @@ class VectorFitter:
             split_head=self.backbone.capabilities.split_head,
             inputs=inputs,
         )
-        unfinished, timer = self.store.root / "unfinished" / key, Timer(verbose=False)
         try:
-            with self.bar(f"Training, {name}", len(data.train)) as advance, quiet_lightning():
-                last = unfinished / "last.ckpt"
-                trainer = self._trainer(unfinished, Progress(advance), timer)
-                with ctrl_c_gets_through(trainer):
-                    trainer.fit(module, datamodule=data, ckpt_path=str(last) if last.exists() else None)
-                    if len(data.validation):
-                        trainer.validate(module, datamodule=data, verbose=False)
+            cost = self._fit(module, data, name, key)
             vector = extract(model, name, base=self.backbone.fingerprint, key=key)
         finally:
             detach(model).to(device)  # Lightning leaves the model on the CPU
+        return _with_cost(vector, cost), module.history
+
+    def _train_together(
+        self, specs: Sequence[VectorSpec], keys: Mapping[str, str]
+    ) -> list[tuple[ValueVector, History]]:
+        values, device = [spec.value for spec in specs], self.backbone.device
+        data = self._task_data.joint_module(values, watched=self.execution.validation_pairs)
+        starts = [self._start(spec) for spec in specs]
+        inputs = {value: self._inputs(value, starts) for value in values}
+        module = JointModule(self.backbone, starts, specs, n_batches=len(data.train), inputs=inputs)
+        try:
+            cost = self._fit(module, data, " and ".join(values), key_of(dict(keys)))
+        finally:
+            self.backbone.model.to(device)  # Lightning leaves the model on the CPU
+        share = {name: amount / len(values) for name, amount in cost.items()}
+        vectors = [replace(vector, key=keys[vector.value]) for vector in module.vectors()]
+        return [(_with_cost(vector, share), module.history_of(vector.value)) for vector in vectors]
+
+    def _start(self, spec: VectorSpec) -> ValueVector:
+        """The fresh vector that the value's own training would start from."""
+        model = attach(self.backbone, self.lora, name=spec.value, seed=spec.vector_seed)
+        try:
+            return extract(model, spec.value, base=self.backbone.fingerprint)
+        finally:
+            detach(model)
+
+    def _fit(self, module: LightningModule, data: PreferenceDataModule, name: str, key: str) -> dict[str, float]:
+        """Train, going on from an unfinished training; returns what it cost."""
+        unfinished, timer = self.store.root / "unfinished" / key, Timer(verbose=False)
+        with self.bar(f"Training, {name}", len(data.train)) as advance, quiet_lightning():
+            last = unfinished / "last.ckpt"
+            trainer = self._trainer(unfinished, Progress(advance), timer)
+            with ctrl_c_gets_through(trainer):
+                trainer.fit(module, datamodule=data, ckpt_path=str(last) if last.exists() else None)
+                if len(data.validation):
+                    trainer.validate(module, datamodule=data, verbose=False)
         shutil.rmtree(unfinished, ignore_errors=True)
-        cost = {"pairs": data.train.n_pairs, "seconds": round(timer.time_elapsed("train"), 2)}
-        return replace(vector, metadata={**vector.metadata, "cost": cost}), module.history
+        return {"pairs": data.train.n_pairs, "seconds": round(timer.time_elapsed("train"), 2)}
 
-    def _data_module(self, task: Task) -> PreferenceDataModule:
-        data = TaskData(self.backbone, self.data, self.recipe, store=self.store, seed=self.seed, bar=self.bar)
-        return data.module(task, watched=self.execution.validation_pairs)
+    @property
+    def _task_data(self) -> TaskData:
+        return TaskData(self.backbone, self.data, self.recipe, store=self.store, seed=self.seed, bar=self.bar)
 
-    def _inputs(self, task: Task) -> dict[str, Tensor]:
+    def _inputs(self, value: str, others: Sequence[ValueVector]) -> dict[str, Tensor]:
         """What the modules are fed with while the base reads this value's responses, if the penalty asks for it."""
-        view, modules = self.decorrelation.view, {name for vector in task.earlier for name in vector.factors}
+        view, modules = self.decorrelation.view, {name for vector in others for name in vector.factors}
         if not isinstance(view, Activations) or not modules:
             return {}
-        return module_inputs(self.backbone, self.data[task.name].train, modules, tokens=view.tokens)
+        return module_inputs(self.backbone, self.data[value].train, modules, tokens=view.tokens)
 
     def _trainer(self, unfinished: Path, *callbacks: Callback) -> Trainer:
         execution = self.execution
@@ -156,6 +209,10 @@ class VectorFitter:
 
 def _fingerprint(pairs: Sequence[TokenizedPair]) -> str:
     return fingerprint([[pair.prompt, pair.chosen, pair.rejected] for pair in pairs])
+
+
+def _with_cost(vector: ValueVector, cost: Mapping[str, float]) -> ValueVector:
+    return replace(vector, metadata={**vector.metadata, "cost": dict(cost)})
 
 
 def _write(folder: Path, vector: ValueVector, history: History) -> None:

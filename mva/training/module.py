@@ -21,16 +21,13 @@ from torch import Tensor
 from mva.data.packing import PreferenceBatch
 from mva.estimators.base import LearnedEstimator
 from mva.estimators.samples import FrozenSamples, paired
-from mva.models.log_probs import response_lengths, sequence_log_probs
 from mva.models.lora import live_factors
 from mva.models.value_vector import LowRank, ValueVector
-from mva.objectives.base import length_normalised
 from mva.seeding import derive_seed
 from mva.training.constraint import Projection
 from mva.training.critic import CriticTraining
 from mva.training.spec import VectorSpec
-
-History = list[tuple[int, dict[str, float]]]
+from mva.training.steps import History, numbers, optimizer_of, preference, trained_state
 
 
 class ValueVectorModule(LightningModule):
@@ -119,19 +116,11 @@ class ValueVectorModule(LightningModule):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW over the adapter's parameters, with the recipe's schedule per optimizer step."""
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.AdamW(
-            trained, lr=self.spec.recipe.learning_rate, weight_decay=self.spec.recipe.weight_decay, betas=(0.9, 0.95)
-        )
-        total = -(-self.n_batches // self.spec.recipe.accumulate)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: self.spec.recipe.learning_rate_factor(step, total)
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return optimizer_of(trained, self.spec.recipe, n_batches=self.n_batches)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep only what is trained: the frozen base never enters a checkpoint."""
-        trained = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
-        checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in trained}
+        checkpoint["state_dict"] = trained_state(self)
         checkpoint["history"] = self.history
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -150,15 +139,7 @@ class ValueVectorModule(LightningModule):
         return paired(self.decorrelation.view, self._factors(), self._earlier_samples)
 
     def _preference(self, batch: PreferenceBatch) -> tuple[Tensor, Tensor, Tensor]:
-        policy = sequence_log_probs(self.model, batch, split_head=self.split_head)
-        if batch.reference is None:
-            raise ValueError("The batch carries no reference log-probs: give the data module the cached ones.")
-        chosen, rejected = batch.reference.unbind(1)
-        if length_normalised(self.spec.objective):
-            sizes = response_lengths(batch)
-            policy = policy[0] / sizes[0], policy[1] / sizes[1]
-            chosen, rejected = chosen / sizes[0], rejected / sizes[1]
-        return self.spec.objective(*policy, chosen, rejected)
+        return preference(self.model, batch, self.spec.objective, split_head=self.split_head)
 
     def _track(self, stage: str, metrics: Mapping[str, Tensor], step: int) -> None:
-        self.history.append((step, {f"{stage}/{self.spec.value}/{name}": m.item() for name, m in metrics.items()}))
+        self.history.append((step, numbers(f"{stage}/{self.spec.value}", metrics)))

@@ -12,10 +12,14 @@ from mva.training.task import Task
 
 
 class FitVector(Protocol):
-    """Train one vector."""
+    """Train vectors."""
 
     def __call__(self, task: Task) -> ValueVector:
         """Return the trained vector (or the stored one of the same specification)."""
+        ...
+
+    def together(self, values: Sequence[str]) -> list[ValueVector]:
+        """Return the values' vectors, trained at the same time, each penalised for what it shares with all others."""
         ...
 
 
@@ -58,6 +62,15 @@ class Independent(_OneEach):
     def train(self, values: Sequence[str], fit: FitVector) -> list[ValueVector]:
         """Train each value with no knowledge of the others."""
         return [fit(Task(value)) for value in values]
+
+
+@dataclass(frozen=True)
+class Joint(_OneEach):
+    """Decorrelation with no order: all vectors at once, every one penalised for what it shares with all others."""
+
+    def train(self, values: Sequence[str], fit: FitVector) -> list[ValueVector]:
+        """Train them together; the order of the values changes nothing but the order of the vectors."""
+        return fit.together(values)
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,8 @@ class VectorSpec:
     A penalty that can't act (strength 0, or no earlier vector) is left out, so that a sweep over
     penalty strengths trains the first vector once and independent training shares its vectors with it.
     `data` hashes the pairs, by value where there are several; `start` is the key of the vector that training goes on
-    from, `margins` are keys and weights of the vectors whose rewards are margins.
+    from, `margins` are keys and weights of the vectors whose rewards are margins; `together` hashes, by value, the
+    pairs of the values whose vectors are trained at the same time.
     """
 
     value: str
@@ -89,6 +90,7 @@ class VectorSpec:
     start: str | None = None
     margins: tuple[tuple[str, float], ...] = ()
     constraint: Constraint | None = None
+    together: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def vector_seed(self) -> int:
@@ -97,7 +99,7 @@ class VectorSpec:
 
     def describe(self) -> dict[str, Any]:
         """List the specification as plain JSON-able data."""
-        penalised = bool(self.earlier) and self.decorrelation.strength != 0
+        penalised = bool(self.earlier or self.together) and self.decorrelation.strength != 0
         bound = penalised or self.constraint is not None
         return {
             "value": self.value,
@@ -119,6 +121,7 @@ class VectorSpec:
             "start": self.start,
             "margins": [list(margin) for margin in self.margins],
             "constraint": describe(self.constraint),
+            "together": dict(sorted(self.together.items())),
         }
         return {name: setting for name, setting in more.items() if setting}
 

@@ -55,6 +55,26 @@ class TaskData:
             self._batches(task, held_out, everything, batches_in_order(size, self.recipe.batch_size)),
         )
 
+    def joint_module(self, values: Sequence[str], *, watched: int | None) -> PreferenceDataModule:
+        """Make batches that hold a batch of every value: the one that its own training has at that step.
+
+        Where values have fewer pairs than others, and no `steps` are set, they go through them again.
+        """
+        orders = {value: self._order(value) for value in values}
+        train = {value: self.values[value].train for value in values}
+        held_out = {value: self.values[value].validation[:watched] for value in values}
+        n_steps, size = max(len(order) for order in orders.values()) // self.recipe.batch_size, self.recipe.batch_size
+        offsets, rows = _offsets(train), []
+        for step in range(n_steps):
+            places = range(step * size, (step + 1) * size)
+            rows.append([offsets[v] + order[k % len(order)] for v, order in orders.items() for k in places])
+        everything = {value: range(len(pairs)) for value, pairs in held_out.items()}
+        in_order = batches_in_order(sum(map(len, held_out.values())), self.recipe.batch_size * len(values))
+        task = Task("")  # of the reference policy, which is the base
+        return PreferenceDataModule(
+            self._batches(task, train, orders, rows), self._batches(task, held_out, everything, in_order)
+        )
+
     def _order(self, value: str) -> list[int]:
         """List the pairs that the value's own training meets, in their order."""
         n, seed = len(self.values[value].train), derive_seed(derive_seed(self.seed, "vector", value), "order")
@@ -79,7 +99,8 @@ class TaskData:
     ) -> StepIndexedBatches:
         """Find the reference log-probs of the pairs that are `met`; the others stay NaN, never asked for."""
         reference = torch.cat([self._reference(task, value, pairs[value], met[value]) for value in pairs])
-        return StepIndexedBatches([*chain.from_iterable(pairs.values())], reference, rows, self._layout)
+        owner = torch.arange(len(pairs)).repeat_interleave(torch.tensor([len(some) for some in pairs.values()]))
+        return StepIndexedBatches([*chain.from_iterable(pairs.values())], reference, rows, self._layout, owner)
 
     def _reference(self, task: Task, value: str, pairs: Sequence[TokenizedPair], met: Sequence[int]) -> Tensor:
         used = sorted(set(met))
