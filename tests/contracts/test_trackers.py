@@ -8,13 +8,19 @@ from mva.report.figures import save
 from mva.tracking.base import RunIdentity
 from mva.tracking.composite import Composite
 from mva.tracking.local import Local
+from mva.tracking.tensorboard import TensorBoard
 from mva.tracking.weights_and_biases import WeightsAndBiases
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 
 
 @pytest.fixture(
-    params=[Local(), WeightsAndBiases(mode="offline"), Composite((Local(), WeightsAndBiases(mode="offline")))]
+    params=[
+        Local(),
+        TensorBoard(),
+        WeightsAndBiases(mode="offline"),
+        Composite((Local(), WeightsAndBiases(mode="offline"))),
+    ]
 )
 def spec(request):
     return request.param
