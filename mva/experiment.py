@@ -17,6 +17,7 @@ from mva.objectives.base import PreferenceLoss
 from mva.objectives.decorrelation import Decorrelation
 from mva.policies.base import PolicySpec
 from mva.rewards.base import RewardSpec
+from mva.rewards.consistency import Consistency
 from mva.search.base import SearchSpec
 from mva.stages import Stages
 from mva.training.plan import Plan
@@ -29,6 +30,7 @@ class Experiment:
 
     values: tuple[str, ...]
     data: DataSettings
+    filter: Consistency | None
     model: ModelSettings
     adapter: LoraSpec
     objective: PreferenceLoss

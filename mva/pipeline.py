@@ -7,6 +7,7 @@
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from mva.data.preference import Split
@@ -20,6 +21,19 @@ from mva.pareto.front import Front, select_front
 from mva.rewards.base import Reward, RewardContext
 from mva.training.fit import Log, VectorFitter
 from mva.training.task import Task
+
+
+def filter_pairs(session: Session) -> Session:
+    """Step 0, with a filter: leave training pairs out. What is held out, and the rewards, stay as they are."""
+    chosen = session.experiment.filter
+    if chosen is None:
+        return session
+    kept = chosen.select(session.data, make_rewards(session, []))
+    session.stages.tell(
+        f"{value}: {len(kept[value].train)} of {len(data.train)} training pairs are kept"
+        for value, data in session.data.items()
+    )
+    return replace(session, data=kept)
 
 
 def train_vectors(session: Session, *, log: Log) -> list[ValueVector]:
@@ -38,7 +52,7 @@ def train_independently(session: Session, vectors: Sequence[ValueVector]) -> lis
 def make_rewards(session: Session, vectors: Sequence[ValueVector]) -> dict[str, Reward]:
     """Step 2: one reward per value; a reward may learn from the value's training pairs only."""
     e = session.experiment
-    policy = e.policy.build(session.backbone, vectors, e.composition)
+    policy = e.policy.build(session.backbone, vectors, e.composition) if vectors else None
     context = partial(
         RewardContext,
         backbone=session.backbone,

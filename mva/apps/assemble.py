@@ -32,6 +32,7 @@ def experiment(config: DictConfig) -> Experiment:
     return Experiment(
         values=values,
         data=DataSettings(**build(_only(config.data, values))),
+        filter=build(config.filter) or None,
         model=build(config.model),
         adapter=build(config.adapter),
         objective=build(config.objective),

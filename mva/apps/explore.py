@@ -9,7 +9,7 @@ from mva.apps.command import app
 from mva.apps.workflow import Workflow, open_workflow
 from mva.models.adapter_files import load_adapter
 from mva.models.value_vector import ValueVector
-from mva.pipeline import train_vectors
+from mva.pipeline import filter_pairs, train_vectors
 
 
 @app
@@ -47,7 +47,7 @@ def _of_run(workflow: Workflow, config: DictConfig) -> Sequence[ValueVector]:
 def _of_store(workflow: Workflow) -> Sequence[ValueVector]:
     # A sweep has many jobs of one candidate: what the vectors have to do with each other is not measured in every one.
     with workflow.session.stages.stage("Take the value vectors from the store"):
-        return train_vectors(workflow.session, log=workflow.tracker.log)
+        return train_vectors(filter_pairs(workflow.session), log=workflow.tracker.log)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +19,7 @@ from mva.experiment import Session
 from mva.models.adapter_files import load_adapter, save_adapter
 from mva.models.value_vector import ValueVector
 from mva.pareto.front import Front
-from mva.pipeline import find_front, make_evaluator, make_rewards, train_independently, train_vectors
+from mva.pipeline import filter_pairs, find_front, make_evaluator, make_rewards, train_independently, train_vectors
 from mva.records import SCHEMA_VERSION, write_json
 from mva.report.front_view import front_view
 from mva.report.page import write_report
@@ -48,13 +48,27 @@ class Workflow:
 
     def train(self) -> list[ValueVector]:
         """Train the vectors (or find them in the store); write adapters/ and what they have to do with each other."""
-        with self.session.stages.stage("Train value vectors"):
-            vectors = train_vectors(self.session, log=self.tracker.log)
+        session = self._filtered()
+        with session.stages.stage("Train value vectors"):
+            vectors = train_vectors(session, log=self.tracker.log)
             self.save(vectors, self.folder / "adapters")
-        if {vector.value for vector in vectors} == set(self.session.experiment.values):
-            self._hold_against_independent_training(vectors)
+        self._write(
+            "training",
+            {
+                "pairs": {value: len(data.train) for value, data in session.tokenized.items()},
+                "vectors": {v.value: _training(v) for v in vectors},
+            },
+        )
+        if {vector.value for vector in vectors} == set(session.experiment.values):
+            replace(self, session=session)._hold_against_independent_training(vectors)
         self.tracker.artifact("value-vectors", "model", [self.folder / "adapters"])
         return vectors
+
+    def _filtered(self) -> Session:
+        if self.session.experiment.filter is None:
+            return self.session
+        with self.session.stages.stage("Filter the training pairs"):
+            return filter_pairs(self.session)
 
     def _hold_against_independent_training(self, vectors: Sequence[ValueVector]) -> None:
         """Measure dependence, beside the same values' vectors without a penalty if the baseline is wanted."""
@@ -147,6 +161,11 @@ def _group(config: DictConfig) -> str:
 def _from_here(folder: Path) -> Path:
     """Name the folder as seen from where the user stands, if it lies below: that is what he will type."""
     return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+
+
+def _training(vector: ValueVector) -> dict[str, Any]:
+    """What the vector is and what it cost: pairs through forward and backward, seconds (when it was trained)."""
+    return {"key": vector.key, "norm": vector.norm(), "cost": vector.metadata.get("cost")}
 
 
 def _facts(report: DataReport) -> dict[str, Any]:

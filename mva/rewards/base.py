@@ -44,15 +44,15 @@ class RewardContext:
     """What a reward may be built from.
 
     `data` are the pairs of `value`, of which a reward may learn from the training split only; `policy`
-    combines the trained value vectors, whose content addresses are `vector_keys` by value; `bar(description,
-    total)` opens a progress bar, as `Stages.bar` does.
+    combines the trained value vectors, whose content addresses are `vector_keys` by value (None before there are any);
+    `bar(description, total)` opens a progress bar, as `Stages.bar` does.
     """
 
     value: str
     backbone: Backbone
     data: ValueData
     store: Store
-    policy: Policy
+    policy: Policy | None
     vector_keys: Mapping[str, str]
     bar: Bar = silent
 

@@ -38,10 +38,10 @@ class Implicit:
         """Take the value's vector out of the policy.
 
         Raises:
-            ValueError: If the policy has no vector of that value.
+            ValueError: If there is no vector of that value (yet).
         """
-        known = list(context.policy.values)
-        if context.value not in known:
+        known = [] if context.policy is None else list(context.policy.values)
+        if context.policy is None or context.value not in known:
             raise ValueError(f"No vector of '{context.value}' to be its implicit reward: there are {known}.")
         return ImplicitReward(self, context.value, context.backbone, context.policy, context.vector_keys)
 

@@ -1,0 +1,72 @@
+"""Leave out the preference pairs on which the values disagree (VC-Soup, arXiv 2603.18113)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from mva.data.preference import PreferencePair, ValueData
+from mva.rewards.base import Reward
+
+
+@dataclass(frozen=True)
+class Consistency:
+    """Train on the pairs whose consistency is at least `threshold`.
+
+    A pair's reward gaps are `g_v = (r_v(x, chosen) - r_v(x, rejected)) / s_v`, where `s_v` is the root mean square of
+    the gaps of value v over all pairs (rewards have no common unit). Its consistency is their cosine with the vector of
+    ones,
+
+        sum_v g_v / (sqrt(n) ||g||)   in [-1, 1]:
+
+    1 where all n values gain alike, 0 where the losses weigh as much as the gains. A pair without any gap has 0.
+
+    Source: arXiv 2603.18113 (the metric); the scaling by `s_v` is ours.
+    """
+
+    threshold: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse a threshold that no pair can fail, or none can meet.
+
+        Raises:
+            ValueError: If it is outside of (-1, 1).
+        """
+        if not -1 < self.threshold < 1:
+            raise ValueError(f"filter.threshold is {self.threshold}: a cosine between -1 and 1, 0 for a start.")
+
+    def select(self, data: Mapping[str, ValueData], rewards: Mapping[str, Reward]) -> dict[str, ValueData]:
+        """Return the data with fewer training pairs; what is held out stays whole.
+
+        Raises:
+            ValueError: If a value has no pair left.
+        """
+        gaps = {value: _gaps(some.train, rewards) for value, some in data.items()}
+        scale = torch.cat(list(gaps.values())).square().mean(dim=0).sqrt()
+        kept = {}
+        for value, some in data.items():
+            keep = consistency(gaps[value] / scale.clamp(min=1e-12)) >= self.threshold
+            if not keep.any():
+                raise ValueError(
+                    f"No pair of '{value}' has a consistency of filter.threshold={self.threshold}: lower it."
+                )
+            kept[value] = replace(some, train=tuple(p for p, k in zip(some.train, keep, strict=True) if k))
+        return kept
+
+
+def consistency(gaps: Tensor) -> Tensor:
+    """Return each pair's cosine with the vector of ones. Shape: `(n_pairs, n_values)` -> `(n_pairs,)`."""
+    norms = gaps.norm(dim=1) * gaps.shape[1] ** 0.5
+    return torch.where(norms > 0, gaps.sum(dim=1) / norms.clamp(min=1e-300), 0.0)
+
+
+def _gaps(pairs: Sequence[PreferencePair], rewards: Mapping[str, Reward]) -> Tensor:
+    """Score chosen against rejected by every reward. Shape: `(n_pairs, n_values)`."""
+    prompts = [pair.prompt for pair in pairs] * 2
+    responses = [pair.chosen for pair in pairs] + [pair.rejected for pair in pairs]
+    columns = []
+    for reward in rewards.values():
+        chosen, rejected = reward.score(prompts, responses).double().chunk(2)
+        columns.append(chosen - rejected)
+    return torch.stack(columns, dim=1)
