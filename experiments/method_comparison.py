@@ -36,6 +36,7 @@ def record(comparison: Comparison) -> list[dict[str, object]]:
             "method": row.label,
             "seeds": row.n_seeds,
             "prompts": comparison.n_prompts,
+            "training": {"pairs": row.pairs, "seconds": row.seconds},
             "indicators": {name: [i.estimate, i.low, i.high] for name, i in row.indicators.items()},
             "against_first": {
                 name: [d.interval.estimate, d.interval.low, d.interval.high, d.verdict]

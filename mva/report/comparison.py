@@ -28,11 +28,15 @@ class NotComparable(ValueError):
 class Row:
     """One method: every indicator with its interval, and its difference from the first method (None for that one).
 
-    `fronts` are its runs' held-out front scores. Shape: `(n_points, n_values)` each.
+    `pairs` and `seconds` are what training the vectors of one run costs on average: pairs through forward and backward,
+    also where the vectors were found in the store. `fronts` are the runs' held-out front scores. Shape: `(n_points,
+    n_values)` each.
     """
 
     label: str
     n_seeds: int
+    pairs: float
+    seconds: float
     indicators: Mapping[str, Interval]
     differences: Mapping[str, Difference] | None
     fronts: Sequence[NDArray[np.float64]]
@@ -72,6 +76,8 @@ def compare(groups: Mapping[str, Sequence[RunFiles]], *, bootstrap: Bootstrap | 
         Row(
             label,
             len(arrays),
+            _cost(groups[label], "pairs"),
+            _cost(groups[label], "seconds"),
             {name: bootstrap.interval(arrays, measure) for name, measure in measures.items()},
             differences(label),
             scores[label],
@@ -101,12 +107,14 @@ def comparison_table(comparison: Comparison) -> Table:
     )
     table.add_column("method")
     table.add_column("seeds", justify="right")
+    table.add_column("training\n(pairs, seconds)", justify="right")
     for name, better in comparison.better.items():
         table.add_column(name if better == "neither" else f"{name}\n({better} is better)")
     table.add_column("hypervolume against the first")
     for row in comparison.rows:
         cells = [f"{i.estimate:.3g} ({i.low:.3g} to {i.high:.3g})" for i in row.indicators.values()]
-        table.add_row(row.label, str(row.n_seeds), *cells, _difference(row))
+        cost = f"{row.pairs:.0f}, {row.seconds:.0f}"
+        table.add_row(row.label, str(row.n_seeds), cost, *cells, _difference(row))
     return table
 
 
@@ -123,6 +131,12 @@ def draw_comparison(comparison: Comparison) -> Figure:
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, fontsize=8)
     return figure
+
+
+def _cost(runs: Sequence[RunFiles], what: str) -> float:
+    """Average over the runs what their vectors cost; NaN where that was not written down."""
+    costs = [[vector["cost"] for vector in run.training.get("vectors", {}).values()] for run in runs]
+    return float(np.mean([sum(one[what] for one in some) if some and all(some) else np.nan for some in costs]))
 
 
 def _difference(row: Row) -> str:

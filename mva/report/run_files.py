@@ -29,6 +29,7 @@ class RunFiles:
     candidates: tuple[Record, ...]
     generations: tuple[Record, ...]
     rewards: Mapping[str, Record]
+    training: Record
     dependence: Record
     interference: Record
     preservation: Mapping[str, Record]
@@ -55,6 +56,7 @@ def read_run(folder: Path) -> RunFiles:
         candidates=_lines(folder / "candidates.jsonl", "id", "split"),
         generations=_lines(folder / "generations.jsonl", "id", "split", "prompt_id"),
         rewards=_record(folder / "rewards.json").get("rewards", {}),
+        training=_record(folder / "training.json"),
         dependence=_record(folder / "dependence.json"),
         interference=_record(folder / "interference.json"),
         preservation=_record(folder / "preservation.json").get("values", {}),

@@ -68,3 +68,15 @@ def test_the_table_names_every_method_and_the_figure_draws_every_point(run):
     assert "too few samples" in said
     drawn = draw_comparison(found).axes[0].collections
     assert [len(points.get_offsets()) for points in drawn] == [2 * len(run.front.points)] * 2
+
+
+def test_a_method_is_charged_for_every_vector_that_it_trains_averaged_over_its_runs(run):
+    def trained(*costs):
+        vectors = {str(k): {"cost": {"pairs": pairs, "seconds": 2.0 * pairs}} for k, pairs in enumerate(costs)}
+        return replace(run, training={"vectors": vectors})
+
+    found = compare({"two": [trained(8, 8), trained(8, 12)], "five": [trained(*[8] * 5)], "old": [run]}, bootstrap=FEW)
+    two, five, old = found.rows
+    assert (two.pairs, two.seconds) == (18, 36)
+    assert (five.pairs, five.seconds) == (40, 80)
+    assert np.isnan(old.pairs)
