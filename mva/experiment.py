@@ -1,7 +1,7 @@
 """What a run is configured with, as objects, and what it has loaded."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from mva.composition.base import Composition
@@ -51,12 +51,16 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Session:
-    """A loaded experiment: backbone and data, and where its progress is shown."""
+    """A loaded experiment: backbone and data, and where its progress is shown.
+
+    `filtered` is what is trained on instead, by value, where a filter left pairs out.
+    """
 
     experiment: Experiment
     backbone: Backbone
     data: Mapping[str, ValueData]
     stages: Stages
+    filtered: Mapping[str, ValueData] = field(default_factory=dict)
 
     @cached_property
     def tokenized(self) -> dict[str, TokenizedValue]:
@@ -64,5 +68,5 @@ class Session:
         e = self.experiment
         return {
             value: tokenize_value(data, self.backbone.template, e.data.limits, on_bad_row=e.data.on_bad_row)
-            for value, data in self.data.items()
+            for value, data in {**self.data, **self.filtered}.items()
         }

@@ -8,7 +8,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 
 from mva.data.preference import Split
 from mva.data.prompts import evaluation_prompts
@@ -19,6 +19,7 @@ from mva.extrapolation.explore import explore
 from mva.models.value_vector import ValueVector
 from mva.pareto.front import Front, select_front
 from mva.rewards.base import Reward, RewardContext
+from mva.rewards.margin import RewardMargin
 from mva.training.fit import Log, VectorFitter
 from mva.training.task import Task
 
@@ -33,7 +34,7 @@ def filter_pairs(session: Session) -> Session:
         f"{value}: {len(kept[value].train)} of {len(data.train)} training pairs are kept"
         for value, data in session.data.items()
     )
-    return replace(session, data=kept)
+    return replace(session, filtered=kept)
 
 
 def train_vectors(session: Session, *, log: Log) -> list[ValueVector]:
@@ -108,6 +109,7 @@ def make_evaluator(
 
 def _fitter(session: Session, log: Log) -> VectorFitter:
     e = session.experiment
+    rewards = cache(partial(make_rewards, session, []))  # made when the first is asked for
     return VectorFitter(
         session.backbone,
         session.tokenized,
@@ -120,6 +122,7 @@ def _fitter(session: Session, log: Log) -> VectorFitter:
         seed=e.seed,
         log=log,
         bar=session.stages.bar,
+        margin=lambda value: RewardMargin(rewards()[value]),
     )
 
 

@@ -1,7 +1,7 @@
 """Preference pairs as token ids."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mva.data.preference import PreferencePair
 from mva.data.template import Template
@@ -9,11 +9,15 @@ from mva.data.template import Template
 
 @dataclass(frozen=True, slots=True)
 class TokenizedPair:
-    """Token ids of a prompt and its two responses, each response with its end-of-turn token."""
+    """Token ids of a prompt and its two responses, each response with its end-of-turn token.
+
+    `source` is the pair as text, where it came from one; it is no part of the pair's identity.
+    """
 
     prompt: tuple[int, ...]
     chosen: tuple[int, ...]
     rejected: tuple[int, ...]
+    source: PreferencePair | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ def tokenize_pairs(pairs: Sequence[PreferencePair], template: Template, limits: 
             prompt=tuple(template.prompt_ids(pair.prompt)[-limits.prompt :]),
             chosen=tuple(template.response_ids(pair.chosen)[: limits.response]),
             rejected=tuple(template.response_ids(pair.rejected)[: limits.response]),
+            source=pair,
         )
         for pair in pairs
     ]

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from scipy.stats import norm
+from torch import Tensor
 
 from mva.data.preference import PreferencePair
 from mva.rewards.base import Reward
@@ -19,6 +21,13 @@ class Agreement:
     high: float
 
 
+def score_pairs(reward: Reward, pairs: Sequence[PreferencePair]) -> Tensor:
+    """Score both responses of every pair. Shape: `(n, 2)`, of the chosen and of the rejected ones."""
+    prompts = [pair.prompt for pair in pairs]
+    responses = [pair.chosen for pair in pairs] + [pair.rejected for pair in pairs]
+    return torch.stack(reward.score(prompts * 2, responses).chunk(2), dim=1)
+
+
 def held_out_accuracy(reward: Reward, pairs: Sequence[PreferencePair]) -> Agreement:
     """Compare `reward` with pairs it has not learnt from; a tie counts half.
 
@@ -27,9 +36,7 @@ def held_out_accuracy(reward: Reward, pairs: Sequence[PreferencePair]) -> Agreem
     """
     if not pairs:
         raise ValueError("The accuracy of a reward needs at least one preference pair.")
-    prompts = [pair.prompt for pair in pairs]
-    responses = [pair.chosen for pair in pairs] + [pair.rejected for pair in pairs]
-    chosen, rejected = reward.score(prompts * 2, responses).chunk(2)
+    chosen, rejected = score_pairs(reward, pairs).unbind(1)
     agreeing = float((chosen > rejected).sum() + 0.5 * (chosen == rejected).sum())
     low, high = _wilson_interval(agreeing, len(pairs))
     return Agreement(accuracy=agreeing / len(pairs), n_pairs=len(pairs), low=low, high=high)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from mva.data.preference import PreferencePair, ValueData
+from mva.rewards.agreement import score_pairs
 from mva.rewards.base import Reward
 
 
@@ -63,10 +64,5 @@ def consistency(gaps: Tensor) -> Tensor:
 
 def _gaps(pairs: Sequence[PreferencePair], rewards: Mapping[str, Reward]) -> Tensor:
     """Score chosen against rejected by every reward. Shape: `(n_pairs, n_values)`."""
-    prompts = [pair.prompt for pair in pairs] * 2
-    responses = [pair.chosen for pair in pairs] + [pair.rejected for pair in pairs]
-    columns = []
-    for reward in rewards.values():
-        chosen, rejected = reward.score(prompts, responses).double().chunk(2)
-        columns.append(chosen - rejected)
-    return torch.stack(columns, dim=1)
+    scores = torch.stack([score_pairs(reward, pairs).double() for reward in rewards.values()])
+    return (scores[..., 0] - scores[..., 1]).T

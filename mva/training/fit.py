@@ -32,11 +32,20 @@ from mva.training.joint import JointModule
 from mva.training.module import ValueVectorModule
 from mva.training.spec import ExecutionOptions, Recipe, VectorSpec
 from mva.training.steps import History
-from mva.training.task import Task
+from mva.training.task import Margin, Task
 from mva.training.task_data import TaskData
 
 Log = Callable[[Mapping[str, float], int], None]
 Bar = Callable[[str, int], AbstractContextManager[Advance]]
+
+
+def no_margin(value: str) -> Margin:
+    """Know no reward.
+
+    Raises:
+        ValueError: Always.
+    """
+    raise ValueError(f"There is no reward of '{value}' to be a margin.")
 
 
 @dataclass(frozen=True)
@@ -44,7 +53,7 @@ class VectorFitter:
     """Fit value vectors on one backbone: same recipe and objective, one adapter at a time.
 
     `log` receives metrics by name with their step (for a vector from the store: those of its training);
-    `bar(description, total)` opens a progress bar.
+    `bar(description, total)` opens a progress bar; `margin(value)` gives the value's reward as a margin.
     """
 
     backbone: Backbone
@@ -58,6 +67,7 @@ class VectorFitter:
     seed: int
     log: Log
     bar: Bar
+    margin: Callable[[str], Margin] = no_margin
 
     def __call__(self, task: Task) -> ValueVector:
         """Return the vector of `task`."""
@@ -173,7 +183,8 @@ class VectorFitter:
 
     @property
     def _task_data(self) -> TaskData:
-        return TaskData(self.backbone, self.data, self.recipe, store=self.store, seed=self.seed, bar=self.bar)
+        beta = float(getattr(self.objective, "beta", 1.0))
+        return TaskData(self.backbone, self.data, self.recipe, beta, store=self.store, seed=self.seed, bar=self.bar)
 
     def _inputs(self, value: str, others: Sequence[ValueVector]) -> dict[str, Tensor]:
         """What the modules are fed with while the base reads this value's responses, if the penalty asks for it."""

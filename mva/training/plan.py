@@ -1,14 +1,16 @@
 """Plans: in which order vectors are trained, on what, and against which earlier ones."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Protocol
+from typing import Literal, Protocol, get_args
 
 from mva.models.value_vector import ValueVector
 from mva.training.orthogonal_complement import OrthogonalComplement
 from mva.training.preferences import name_of, weight_lattice
-from mva.training.task import Task
+from mva.training.task import Margin, Task
+
+MarginKind = Literal["implicit", "reward"]
 
 
 class FitVector(Protocol):
@@ -16,6 +18,10 @@ class FitVector(Protocol):
 
     def __call__(self, task: Task) -> ValueVector:
         """Return the trained vector (or the stored one of the same specification)."""
+        ...
+
+    def margin(self, value: str) -> Margin:
+        """Return the reward of a value as a margin."""
         ...
 
     def together(self, values: Sequence[str]) -> list[ValueVector]:
@@ -127,11 +133,22 @@ class LossWeighting:
 class MarginWeighting:
     """MODPO (arXiv 2310.03708): one vector per preference weight, trained on one value, the others' rewards its margin.
 
-    These are the implicit rewards of the others' own vectors, which are trained first. Trained on is the value with the
+    These are the implicit rewards of the others' own vectors, which are trained first (`margin: implicit`), or the
+    values' rewards of the `reward` group, in their own units (`margin: reward`). Trained on is the value with the
     largest weight (of several, the first): the loss divides by it.
     """
 
     divisions: int = 4
+    margin: MarginKind = "implicit"
+
+    def __post_init__(self) -> None:
+        """Refuse a margin that is none.
+
+        Raises:
+            ValueError: If it is neither "implicit" nor "reward".
+        """
+        if self.margin not in get_args(MarginKind):
+            raise ValueError(f"plan.margin is '{self.margin}': choose implicit or reward.")
 
     def names(self, values: Sequence[str]) -> tuple[str, ...]:
         """Name each vector after its weights in percent."""
@@ -140,10 +157,13 @@ class MarginWeighting:
     def train(self, values: Sequence[str], fit: FitVector) -> list[ValueVector]:
         """Train the values' own vectors, then one for each mixed weight."""
         alone = {value: fit(Task(value)) for value in values}
+        margin_of: Mapping[str, ValueVector | Margin] = alone
+        if self.margin == "reward" and len(values) > 1:
+            margin_of = {value: fit.margin(value) for value in values}
         found = []
         for weights in weight_lattice(values, self.divisions):
             chosen = max(weights, key=lambda value: weights[value])
-            margins = tuple((alone[v], weight) for v, weight in weights.items() if v != chosen)
+            margins = tuple((margin_of[v], weight) for v, weight in weights.items() if v != chosen)
             task = Task(name_of(weights), preferences={chosen: 1.0}, margins=margins)
             found.append(fit(task) if margins else alone[chosen])
         return found

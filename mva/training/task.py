@@ -1,10 +1,27 @@
 """What one vector is trained on, and against what: the terms in which plans speak to the fitter."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
+from torch import Tensor
+
+from mva.data.tokenization import TokenizedPair
 from mva.models.value_vector import ValueVector
 from mva.training.constraint import Constraint
+
+
+class Margin(Protocol):
+    """The reward of another value, as the margin of a loss."""
+
+    @property
+    def key(self) -> str:
+        """Name everything that the rewards depend on."""
+        ...
+
+    def __call__(self, pairs: Sequence[TokenizedPair]) -> Tensor:
+        """Reward both responses of every pair. Shape: `(n, 2)`, of the chosen and of the rejected ones."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -19,8 +36,8 @@ class Task:
         preferences: Preference weights by value, which sum to 1: the values' pairs come in these proportions. Without
             any it is the value `name` alone.
         start: A vector that training goes on from; the policy that it makes is the reference policy.
-        margins: Vectors of other values with their preference weights: their implicit rewards are the margin of
-            MODPO's loss. What they leave of 1 is the weight of the value that is trained on.
+        margins: Other values' vectors (whose implicit rewards count) or rewards, with their preference weights: the
+            margin of MODPO's loss. What they leave of 1 is the weight of the value that is trained on.
         constraint: What the vector is held to after every step.
     """
 
@@ -28,7 +45,7 @@ class Task:
     earlier: tuple[ValueVector, ...] = ()
     preferences: Mapping[str, float] = field(default_factory=dict)
     start: ValueVector | None = None
-    margins: tuple[tuple[ValueVector, float], ...] = ()
+    margins: tuple[tuple[ValueVector | Margin, float], ...] = ()
     constraint: Constraint | None = None
 
     @property

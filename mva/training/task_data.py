@@ -22,14 +22,14 @@ from mva.seeding import derive_seed
 from mva.stages import Advance
 from mva.training.preferences import interleave
 from mva.training.spec import Recipe
-from mva.training.task import Task
+from mva.training.task import Margin, Task
 
 Bar = Callable[[str, int], AbstractContextManager[Advance]]
 
 
 @dataclass(frozen=True)
 class TaskData:
-    """Lay out the batches of tasks.
+    """Lay out the batches of tasks; `beta` is the unit of rewards, in nats.
 
     Every value has one order of its pairs, whatever the task: a task in which a value counts less sees the beginning of
     what the value's own vector sees, so that methods train on the same pairs and share the reference log-probs.
@@ -38,6 +38,7 @@ class TaskData:
     backbone: Backbone
     values: Mapping[str, TokenizedValue]
     recipe: Recipe
+    beta: float
     _: KW_ONLY
     store: Store
     seed: int
@@ -106,12 +107,18 @@ class TaskData:
         used = sorted(set(met))
         some = [pairs[row] for row in used]
         found = self._log_probs(f"Reference log-probs, {value}", some, task.start)
-        others = [
-            (self._log_probs(f"Log-probs of {vector.value}, {value}", some, vector), w) for vector, w in task.margins
-        ]
+        others = [(self._margin(value, some, margin, found), weight) for margin, weight in task.margins]
         reference = torch.full((len(pairs), 2), torch.nan)
         reference[used] = tilted(found, others)
         return reference
+
+    def _margin(
+        self, value: str, pairs: Sequence[TokenizedPair], margin: ValueVector | Margin, reference: Tensor
+    ) -> Tensor:
+        """Log-probs of the policy whose implicit reward the margin is."""
+        if isinstance(margin, ValueVector):
+            return self._log_probs(f"Log-probs of {margin.value}, {value}", pairs, margin)
+        return reference + margin(pairs).to(reference) / self.beta if pairs else reference
 
     def _log_probs(self, what: str, pairs: Sequence[TokenizedPair], vector: ValueVector | None) -> Tensor:
         with self.bar(what, len(pairs)) as advance:

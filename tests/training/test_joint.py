@@ -80,7 +80,11 @@ def test_both_vectors_pay_the_same_dependence(quick):
     told = fresh(quick, "told", decorrelation=Decorrelation(Correlation(), strength=1.0))
     Joint().train(VALUES, told)
     paid = [
-        [metrics[f"train/{value}/dependence"] for step, metrics in told.log.lines if f"train/{value}/dependence" in metrics]
+        [
+            metrics[f"train/{value}/dependence"]
+            for step, metrics in told.log.lines
+            if f"train/{value}/dependence" in metrics
+        ]
         for value in VALUES
     ]
     assert len(paid[0]) == 6

@@ -4,7 +4,8 @@ import pytest
 
 from mva.models.value_vector import ValueVector
 from mva.training.orthogonal_complement import OrthogonalComplement
-from mva.training.plan import Chained, Independent, LossWeighting, MarginWeighting, Orthogonal, Sequential
+from mva.training.plan import Chained, Independent, Joint, LossWeighting, MarginWeighting, Orthogonal, Sequential
+from mva.training.task import Task
 
 PLANS = [
     Sequential(),
@@ -13,17 +14,28 @@ PLANS = [
     Chained(),
     LossWeighting(divisions=2),
     MarginWeighting(divisions=3),
+    MarginWeighting(divisions=3, margin="reward"),
+    Joint(),
 ]
 
 
 def tasks_of(plan, values):
-    tasks = []
+    class Fit:
+        def __init__(self):
+            self.tasks = []
 
-    def fit(task):
-        tasks.append(task)
-        return ValueVector(task.name, {}, base="b", key=task.name)
+        def __call__(self, task):
+            self.tasks.append(task)
+            return ValueVector(task.name, {}, base="b", key=task.name)
 
-    return plan.train(values, fit), tasks
+        def together(self, values):
+            return [self(Task(value)) for value in values]
+
+        def margin(self, value):
+            return f"reward of {value}"
+
+    fit = Fit()
+    return plan.train(values, fit), fit.tasks
 
 
 def names(vectors):
@@ -93,6 +105,16 @@ def test_modpo_trains_the_heavier_value_with_the_rewards_of_the_others_as_margin
     ]
     assert [task.margin_weight for task in tasks[2:]] == [0.75, 0.5, 0.75]
     assert names(vectors) == ["a", "a_75-b_25", "a_50-b_50", "a_25-b_75", "b"]
+
+
+def test_modpo_takes_rewards_for_margins_where_it_is_told_to():
+    _, tasks = tasks_of(MarginWeighting(divisions=2, margin="reward"), ["a", "b"])
+    assert [task.margins for task in tasks] == [(), (), (("reward of b", 0.5),)]
+
+
+def test_a_margin_of_another_kind_is_refused():
+    with pytest.raises(ValueError, match=r"plan\.margin is 'explicit': choose implicit or reward"):
+        MarginWeighting(margin="explicit")
 
 
 @pytest.mark.parametrize("plan", [LossWeighting(divisions=0), MarginWeighting(divisions=0)], ids=repr)

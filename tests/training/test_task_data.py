@@ -1,11 +1,13 @@
 """Whose pairs come when, and against which reference policy."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from mva.models.reference import reference_log_probs
+from mva.models.store import key_of
 from mva.training.task import Task
 from mva.training.task_data import TaskData
 
@@ -15,7 +17,7 @@ MIXED = Task("mixed", preferences={"helpful": 0.75, "harmless": 0.25})
 @pytest.fixture
 def data(fitter):
     return TaskData(
-        fitter.backbone, fitter.data, replace(fitter.recipe, steps=4, batch_size=4),
+        fitter.backbone, fitter.data, replace(fitter.recipe, steps=4, batch_size=4), 0.5,
         store=fitter.store, seed=0, bar=fitter.bar,
     )  # fmt: skip
 
@@ -84,6 +86,29 @@ def test_margins_tilt_the_reference_by_the_other_vector(fitter, data):
     expected = 0.75 * plain.reference[used] + 0.25 * spoken
     torch.testing.assert_close(found.reference[used], expected)
     assert not torch.allclose(spoken, plain.reference[used])
+
+
+def test_a_reward_is_the_margin_that_its_tilted_policy_would_have(data):
+    class Rewards:
+        key = "reward-key"
+
+        def __call__(self, pairs):
+            return torch.tensor([[float(len(pair.chosen)), -float(pair.prompt[0])] for pair in pairs])
+
+    plain = data.module(Task("helpful"), watched=0).train
+    found = data.module(Task("m", preferences={"helpful": 1.0}, margins=((Rewards(), 0.25),)), watched=0).train
+    used = sorted({row for rows in plain.rows for row in rows})
+    # log pi_tilted = log pi_reference + w r / beta, with w = 0.25 and beta = 0.5.
+    expected = plain.reference[used] + 0.5 * Rewards()([plain.pairs[row] for row in used])
+    torch.testing.assert_close(found.reference[used], expected)
+
+
+def test_the_margins_key_is_part_of_the_vectors_identity(fitter):
+    def key(name):
+        margin = SimpleNamespace(key=name)
+        return key_of(fitter.spec(Task("m", preferences={"helpful": 1.0}, margins=((margin, 0.25),))).describe())
+
+    assert key("one") == key("one") != key("other")
 
 
 def test_modpo_without_a_margin_would_be_another_vector(fitter):
