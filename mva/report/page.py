@@ -12,20 +12,11 @@ from plotly.offline import get_plotlyjs
 from mva.report.chooser import chooser
 from mva.report.figures import draw_front, draw_training, save
 from mva.report.front_view import extremes, front_view, hypervolume_curve, side_by_side
-from mva.report.interactive import front_figures, hypervolume_figure
+from mva.report.indicator_table import indicator_rows
+from mva.report.interactive import front_figures, hypervolume_figure, theme
 from mva.report.interference import draw_interference
 from mva.report.run_files import read_run
 from mva.report.tables import export_command, front_rows, warnings
-
-_LAYOUT = {
-    "paper_bgcolor": "rgba(0,0,0,0)",
-    "plot_bgcolor": "rgba(0,0,0,0)",
-    "font": {"color": "#7a7a7a"},
-    "margin": {"l": 60, "r": 20, "t": 20, "b": 50},
-    "legend": {"orientation": "h", "y": -0.2},
-    "xaxis": {"gridcolor": "rgba(128,128,128,.25)", "zerolinecolor": "rgba(128,128,128,.4)"},
-    "yaxis": {"gridcolor": "rgba(128,128,128,.25)", "zerolinecolor": "rgba(128,128,128,.4)"},
-}
 
 
 def write_report(folder: Path, *, forms: Sequence[str] = ("svg", "pdf")) -> Path:
@@ -59,10 +50,11 @@ def write_report(folder: Path, *, forms: Sequence[str] = ("svg", "pdf")) -> Path
         columns=columns,
         rows=rows,
         warnings=warnings(run),
+        indicators=indicator_rows(run, view),
         export_command=export_command,
         plotly=get_plotlyjs(),
-        figures=[_embed(figure.update_layout(**_LAYOUT), f"front-{i}") for i, figure in enumerate(front_figures(view))],
-        curve=_embed(hypervolume_figure(hypervolume_curve(view)).update_layout(**_LAYOUT), "curve", height="260px"),
+        figures=[_embed(theme(figure), f"front-{i}") for i, figure in enumerate(front_figures(view))],
+        curve=_embed(theme(hypervolume_figure(hypervolume_curve(view))), "curve", height="260px"),
         pictures=pictures,
         chooser=chooser(run, view),
         shown=shown,

@@ -6,7 +6,8 @@ import pytest
 
 from mva.report.run_files import UnreadableRun
 from mva.report.sweep_files import Outcome, read_outcome, read_sweep
-from mva.report.sweep_page import joint_figure, write_sweep
+from mva.report.sweep_interactive import joint_figures
+from mva.report.sweep_page import write_sweep
 from mva.report.sweep_tables import job_rows
 from mva.report.sweep_view import sweep_view
 
@@ -126,7 +127,7 @@ def test_sweep_json_and_the_figure_hold_what_the_view_says(two_jobs):
         {"x": 1.0, "y": 3.0}, {"x": 2.0, "y": 2.0}, {"x": 3.0, "y": 1.0},
     ]  # fmt: skip
     assert (two_jobs / "front.png").stat().st_size > 10_000
-    figure = joint_figure(view.fronts[0])
+    (figure,) = joint_figures(view.fronts[0])
     assert [(trace.name, len(trace.x)) for trace in figure.data[:2]] == [("strength=0", 2), ("strength=9", 2)]
     assert (two_jobs / "report.html").stat().st_size < 6_000_000
     assert 'href="debug%3Dsmoke%2Cstrength%3D0/report.html"' in (two_jobs / "report.html").read_text()

@@ -1,0 +1,43 @@
+"""The run page's indicators against numbers found by hand."""
+
+from dataclasses import replace
+
+import pytest
+
+from mva.report.front_view import front_view
+from mva.report.indicator_table import indicator_rows
+from mva.report.run_files import read_run
+
+
+def test_estimates_are_the_fronts_own_numbers_and_the_interval_is_one_point_where_prompts_agree(run_folder):
+    run = read_run(run_folder)
+    view = front_view(run)
+    rows = {row.name: row for row in indicator_rows(run, view)}
+    assert rows["hypervolume"].validation.estimate == pytest.approx(view.front.hypervolume)
+    assert rows["hypervolume"].held_out.estimate == pytest.approx(view.front.hypervolume_held_out)
+    assert rows["front points"].validation.estimate == len(view.front.points)
+    for row in rows.values():  # every prompt of the made-up run has the same rewards
+        assert row.validation.low == pytest.approx(row.validation.estimate)
+        assert row.validation.high == pytest.approx(row.validation.estimate)
+        assert row.validation.n_prompts == 3
+
+
+def test_of_one_value_a_random_user_gets_the_best_and_there_is_no_spread(tmp_path, make_run_folder):
+    run = read_run(make_run_folder(tmp_path / "run", 1))
+    rows = {row.name: row for row in indicator_rows(run, front_view(run))}
+    assert rows["expected utility"].validation.estimate == 1
+    assert rows["spread"].validation.estimate == 0
+    assert rows["front points"].validation.estimate == 1
+
+
+def test_prompts_that_differ_make_an_interval_and_unknown_rewards_none(tmp_path, make_run_folder):
+    run = read_run(make_run_folder(tmp_path / "run", 2))
+    shifts = {prompt: k for k, prompt in enumerate(sorted({g["prompt_id"] for g in run.generations}))}
+    noisy = [
+        {**g, "rewards": {v: r + shifts[g["prompt_id"]] for v, r in g["rewards"].items()}}
+        for g in run.generations
+        if g["split"] == "validation"
+    ]
+    (volume, *others) = indicator_rows(replace(run, generations=tuple(noisy)), front_view(run))
+    assert volume.validation.low < volume.validation.high
+    assert [row.held_out for row in (volume, *others)] == [None] * 4
