@@ -1,4 +1,10 @@
-"""`mva-report run=FOLDER`: write the figures and the page of a run, or of a sweep, (again), and show its summary."""
+"""`mva-report run=FOLDER`: write the figures and the page of a run, or of a sweep, (again), and show its summary.
+
+Examples:
+    mva-report run=FOLDER                       the folder of a run, or of a multirun
+    mva-report run=FOLDER report.forms=[svg]    figures in one form alone
+    mva-report run=FOLDER report.mirror=true    send its records to the tracker, too
+"""
 
 from pathlib import Path
 from typing import Any
@@ -8,6 +14,7 @@ from rich.console import Console
 
 from mva.apps import assemble
 from mva.apps.command import app
+from mva.apps.sweep import mirror_sweep
 from mva.report.front_view import front_view
 from mva.report.page import write_report
 from mva.report.publish import replay
@@ -26,7 +33,10 @@ def main(config: DictConfig) -> None:
         raise ValueError("Which run? Give its folder: mva-report run=outputs/default/2026-11-23_14-05-00-000000")
     folder, console = Path(config.run), Console()
     if folder.is_dir() and not (folder / "config.yaml").is_file():
-        console.print(sweep_summary(write_sweep(folder)), crop=False)
+        view = write_sweep(folder, forms=config.report.forms)
+        console.print(sweep_summary(view), crop=False)
+        if config.report.mirror:
+            mirror_sweep(view, config)
         runs = [job.run for job in read_sweep(folder) if job.run is not None]
     else:
         write_report(folder, forms=config.report.forms)
@@ -34,7 +44,7 @@ def main(config: DictConfig) -> None:
         console.print(summary(runs[0], front_view(runs[0])), crop=False)
     if config.report.mirror:
         for run in runs:
-            _mirror(run, config, group=folder.name if len(runs) > 1 else None)
+            _mirror(run, config, group=folder.name if run.folder != folder else None)
 
 
 def _mirror(run: RunFiles, config: DictConfig, *, group: str | None) -> None:

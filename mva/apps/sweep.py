@@ -16,10 +16,14 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from rich.console import Console
 
+from mva.apps import assemble
 from mva.apps.run_folder import identity
+from mva.report.publish import publish_sweep
 from mva.report.sweep_files import OUTCOME, Outcome, read_outcome
 from mva.report.sweep_page import write_sweep
 from mva.report.sweep_tables import sweep_summary
+from mva.report.sweep_view import SweepView
+from mva.tracking.local import Local
 
 Task = Callable[[DictConfig], object]
 
@@ -62,13 +66,24 @@ class SweepReport(Callback):
         if not any(path.parent != folder for path in folder.rglob(OUTCOME)):
             return  # a multirun of one job without overrides: the sweep's folder is the job's
         try:
-            view = write_sweep(folder)
+            view = write_sweep(folder, forms=list(config.report.forms))
         except (ValueError, OSError) as error:
             console.print(f"The sweep's report can't be written: {error}", markup=False, highlight=False)
             sys.exit(1)
         console.print(sweep_summary(view), crop=False)
+        try:
+            mirror_sweep(view, config)
+        except Exception as error:  # the mirror's trouble is not the jobs'
+            console.print(f"The sweep is not mirrored: {error}", markup=False, highlight=False, style="yellow")
         if view.failed:
             sys.exit(1)
+
+
+def mirror_sweep(view: SweepView, config: DictConfig) -> None:
+    """Send the sweep as a whole to the configured tracker, if that is more than the files that are there anyway."""
+    spec = assemble.build(config.tracking)
+    if not isinstance(spec, Local):
+        publish_sweep(view, spec)
 
 
 def _run(task: Task, config: DictConfig, started: Outcome, folder: Path) -> object:

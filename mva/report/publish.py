@@ -7,8 +7,12 @@ from typing import Any
 from mva.report.front_view import FrontView, front_view, hypervolume_curve, side_by_side
 from mva.report.interactive import front_figures
 from mva.report.run_files import RunFiles, read_run
+from mva.report.sweep_filters import facets
+from mva.report.sweep_interactive import joint_figures
+from mva.report.sweep_tables import job_rows
+from mva.report.sweep_view import SweepView
 from mva.report.tables import candidate_rows, front_rows
-from mva.tracking.base import Tracker
+from mva.tracking.base import RunIdentity, Tracker, TrackerSpec
 
 _SAMPLES = 12
 
@@ -46,6 +50,26 @@ def replay(folder: Path, tracker: Tracker) -> None:
     publish(folder, tracker)
 
 
+def publish_sweep(view: SweepView, spec: TrackerSpec) -> None:
+    """Open a run for the sweep as a whole, of its jobs' group, and send what its folder holds (see `write_sweep`).
+
+    It overlays all fronts: jobs and their settings as a table, the joint figures, the page, front and sweep.json.
+    """
+    folder, found = view.folder, facets(view.jobs)
+    config = {"jobs": len(view.jobs), "swept": {facet.key: list(facet.choices) for facet in found}}
+    with spec.start(RunIdentity(folder, folder.name, folder.name, "report", config)) as tracker:
+        tracker.table("jobs", *job_rows(view))
+        for number, front in enumerate(view.fronts):
+            for k, figure in enumerate(joint_figures(front)):
+                tracker.plot("_".join(["joint_front", *(str(n) for n in (number, k) if number or k)]), figure)
+        if view.fronts:
+            tracker.figure("front", folder / "front.png")
+        tracker.page("sweep", folder / "report.html")
+        records = [folder / name for name in ("sweep.json", "front.png", "report.html") if (folder / name).is_file()]
+        tracker.artifact("sweep", "sweep", records, aliases=[folder.name])
+        tracker.summary(_sweep_results(view))
+
+
 def results(run: RunFiles, view: FrontView) -> dict[str, Any]:
     """A run's results as flat names and numbers."""
     front = view.front
@@ -62,6 +86,20 @@ def results(run: RunFiles, view: FrontView) -> dict[str, Any]:
     for value, kept in run.preservation.items():
         found[f"preservation/{value}/norm_ratio"] = kept["norm"] / kept["norm_independent"]
         found[f"preservation/{value}/score_difference"] = kept["difference"]
+    return found
+
+
+def _sweep_results(view: SweepView) -> dict[str, Any]:
+    found: dict[str, Any] = {"jobs": len(view.jobs), "failed_jobs": len(view.failed)}
+    for number, front in enumerate(view.fronts, start=1):
+        prefix = f"rewards_{number}/" if len(view.fronts) > 1 else ""
+        best = max(front.jobs, key=lambda one: one.hypervolume)
+        found |= {
+            f"{prefix}joint_hypervolume": front.hypervolume,
+            f"{prefix}joint_front_points": len(front.members),
+            f"{prefix}best_job": best.job.name,
+            f"{prefix}best_job_hypervolume": best.hypervolume,
+        }
     return found
 
 

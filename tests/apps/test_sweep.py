@@ -62,11 +62,19 @@ def test_a_multirun_ends_with_one_front_over_its_jobs(started, capsys):
     assert "Sweep of 2 jobs" in said
     assert "penalty.strength=10" in said
     assert {p.name for p in Path("F").iterdir() if p.is_file()} == {
+        "front.pdf",
         "front.png",
+        "front.svg",
         "multirun.yaml",
         "report.html",
         "sweep.json",
     }
+
+
+def test_a_mirrored_multirun_ends_with_a_run_for_all_its_jobs(started, monkeypatch):
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    assert started("penalty.strength=0,10", "tracking=wandb", "tracking.mode=offline") == (0, [0, 10])
+    assert len(list(Path("F").glob("wandb/offline-run-*"))) == 1
 
 
 def test_a_failing_job_stops_no_other_and_the_multirun_says_why_and_exits_with_1(started, capsys):

@@ -23,7 +23,7 @@ def browser():
         chromium.close()
 
 
-@pytest.fixture(scope="module", params=[2, 3])
+@pytest.fixture(scope="module", params=[2, 3, 5])
 def opened(request, browser, make_run_folder, tmp_path_factory):
     """The page, opened from disk, with what the browser complained of and asked the network for."""
     page = browser.new_page(viewport={"width": 1280, "height": 900})

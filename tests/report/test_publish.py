@@ -7,7 +7,9 @@ import sys
 import pytest
 
 from mva.report.page import write_report
-from mva.report.publish import publish, replay
+from mva.report.publish import publish, publish_sweep, replay
+from mva.report.sweep_files import Outcome
+from mva.report.sweep_page import write_sweep
 from mva.tracking.base import RunIdentity
 from mva.tracking.weights_and_biases import WeightsAndBiases
 
@@ -91,3 +93,19 @@ def test_wandb_holds_each_of_them(folder, monkeypatch):
         assert words in read[0], words
     for words in ("candidates", "front_table", "responses", "pareto_front", "plotly-file", "interference", "html-file"):
         assert words in read[1], words
+
+
+def test_wandb_holds_a_run_for_a_sweep_as_a_whole(tmp_path, make_run_folder, monkeypatch):
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    for number in range(2):
+        make_run_folder(tmp_path / "my-sweep" / f"s={number}", 3)
+        Outcome("run", number, [f"seed={number}"], state="finished").write(tmp_path / "my-sweep" / f"s={number}")
+    view = write_sweep(tmp_path / "my-sweep")
+    publish_sweep(view, WeightsAndBiases(mode="offline"))
+    (run,) = view.folder.glob("wandb/offline-run-*")
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(run)]
+    records = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    for words in ("my-sweep", "report", "swept", "joint_front", "joint_front_0_1", "jobs", "table-file", "plotly-file",
+                  "html-file", "image-file", "sweep.json", "joint_hypervolume"):  # fmt: skip
+        assert words in records, words
+    assert repr(view.fronts[0].hypervolume)[:8] in records
