@@ -1,0 +1,187 @@
+"""The judge behind an OpenAI-compatible endpoint; what it answered is kept and never paid twice."""
+
+import re
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+from string import Template
+from typing import Any, cast
+
+from mva.evaluation.ledger import JsonLines
+from mva.fingerprint import fingerprint
+from mva.judging.base import Answer, Cost, Judge, Question, Verdict
+from mva.judging.chat import Access, Chat, EndpointRefused, NoReply
+from mva.records import SCHEMA_VERSION
+
+ANSWERS = "judge_answers.jsonl"
+CHARACTERS_PER_TOKEN = 4
+_FAILURES_IN_A_ROW = 5
+_MALFORMED = "malformed answer"
+_WINNER = re.compile(r'\{\s*"winner"\s*:\s*"(first|second|tie)"\s*\}', re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """How an endpoint is asked; where it is, its model and its key come from the environment (see `Access`).
+
+    `system` and `question` are templates with `$value`, `$description`, `$prompt`, `$first`, `$second` and `$mark`, a
+    word drawn from the texts' own hash, which no text can foresee and so none can close its quotation.
+    `temperature` and `max_tokens` are left out of the request where they are None; `extra` is added to it.
+    """
+
+    system: str
+    question: str
+    descriptions: Mapping[str, str]
+    concurrency: int = 8
+    timeout: float = 60.0
+    retries: int = 5
+    back_off: float = 1.0
+    malformed_retries: int = 2
+    temperature: float | None = 0.0
+    max_tokens: int | None = 64
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse settings that can't be.
+
+        Raises:
+            ValueError: For a number out of its range, or a template that lacks a text or names an unknown one.
+        """
+        if self.concurrency < 1 or self.timeout <= 0 or min(self.retries, self.malformed_retries, self.back_off) < 0:
+            raise ValueError("judge.by: concurrency must be >= 1, timeout > 0, retries and back_off >= 0.")
+        names = set(Template(self.question).get_identifiers())
+        known = {"value", "description", "prompt", "first", "second", "mark"}
+        if not {"prompt", "first", "second"} <= names <= known:
+            raise ValueError(f"judge.by.question must hold $prompt, $first and $second, and no others than {known}.")
+
+    def open(self, folder: Path) -> Judge:
+        """Read the environment and the answers that are already there."""
+        return EndpointJudge(self, Access.from_environment(), JsonLines(folder / ANSWERS))
+
+    def body(self, question: Question, *, model: str) -> dict[str, Any]:
+        """Write the request of a question."""
+        texts = {"prompt": question.prompt, "first": question.first.text, "second": question.second.text}
+        words = {
+            "value": question.value,
+            "description": self.descriptions.get(question.value, question.value),
+            "mark": fingerprint(texts)[:12],
+            **texts,
+        }
+        turns = [("system", self.system), ("user", self.question)]
+        messages = [{"role": role, "content": Template(text).substitute(words)} for role, text in turns]
+        limits = {"temperature": self.temperature, "max_tokens": self.max_tokens}
+        given = {name: limit for name, limit in limits.items() if limit is not None}
+        return {"model": model, "messages": messages, **given, **self.extra}
+
+
+class EndpointJudge:
+    """Asks the endpoint what the file of answers does not hold yet; a request's hash is its address there."""
+
+    def __init__(self, spec: Endpoint, access: Access, answers: JsonLines) -> None:
+        self._spec, self._access, self._file = spec, access, answers
+        self._known: dict[str, Verdict | None] = {line["key"]: line["verdict"] for line in answers.read()}
+        self._writing = threading.Lock()
+
+    @property
+    def record(self) -> Mapping[str, object]:
+        """Name the endpoint, the model and the templates."""
+        templates = fingerprint([self._spec.system, self._spec.question])[:12]
+        return {"kind": "endpoint", "host": self._access.host, "model": self._access.model, "template": templates}
+
+    def estimate(self, questions: Sequence[Question]) -> Cost:
+        """Count what is not yet answered; a token is taken for `CHARACTERS_PER_TOKEN` characters."""
+        bodies = self._open(questions).values()
+        characters = sum(len(turn["content"]) for body in bodies for turn in body["messages"])
+        return Cost(len(bodies), characters // CHARACTERS_PER_TOKEN + len(bodies) * (self._spec.max_tokens or 0))
+
+    def compare(self, questions: Sequence[Question], advance: Callable[[int], None]) -> list[Answer]:
+        """Ask; every answer is on the disk before the next is waited for.
+
+        Raises:
+            EndpointRefused: If asking on makes no sense; the answers so far are kept.
+        """
+        failed = self._ask(self._open(questions), advance)
+        keys = [fingerprint(self._body(question)) for question in questions]
+        return [
+            Answer(None, failed[key]) if key in failed
+            else Answer(self._known[key], "" if self._known[key] else _MALFORMED)
+            for key in keys
+        ]  # fmt: skip
+
+    def _body(self, question: Question) -> dict[str, Any]:
+        return self._spec.body(question, model=self._access.model)
+
+    def _open(self, questions: Sequence[Question]) -> dict[str, dict[str, Any]]:
+        bodies = {fingerprint(body): body for body in map(self._body, questions)}
+        return {key: body for key, body in bodies.items() if key not in self._known}
+
+    def _ask(self, bodies: Mapping[str, dict[str, Any]], advance: Callable[[int], None]) -> dict[str, str]:
+        """Ask at once as many as may be; returns what went wrong, by key."""
+        spec, failed, in_a_row = self._spec, dict[str, str](), 0
+        chat = Chat(
+            self._access, connections=spec.concurrency, timeout=spec.timeout, retries=spec.retries,
+            back_off=spec.back_off,
+        )  # fmt: skip
+        pool = ThreadPoolExecutor(spec.concurrency)
+        try:
+            futures = {pool.submit(self._answer, chat, key, body): key for key, body in bodies.items()}
+            for future in as_completed(futures):
+                problem = _problem(future)
+                in_a_row = in_a_row + 1 if problem else 0
+                if problem:
+                    failed[futures[future]] = problem
+                if in_a_row >= _FAILURES_IN_A_ROW:
+                    raise EndpointRefused(
+                        f"{self._access.host} failed {in_a_row} times in a row, at last with: {problem}. "
+                        f"The answers so far are kept: start again to go on."
+                    )
+                advance(1)
+        finally:
+            pool.shutdown(cancel_futures=True)
+            chat.close()
+        return failed
+
+    def _answer(self, chat: Chat, key: str, body: Mapping[str, Any]) -> None:
+        """Get one answer and write it down (here, so that what is paid is kept even if the others are stopped)."""
+        verdict, reply, tokens = None, None, 0
+        for _ in range(1 + self._spec.malformed_retries):
+            reply = chat.send(body)
+            tokens += _tokens(reply)
+            verdict = read_verdict(_content(reply))
+            if verdict:
+                break
+        said = self._access.without_key(_content(reply))
+        line = {"key": key, "model": self._access.model, "verdict": verdict, "reply": said, "tokens": tokens}
+        with self._writing:
+            self._file.append([{"schema_version": SCHEMA_VERSION, **line}])
+            self._known[key] = verdict
+
+
+def read_verdict(content: str | None) -> Verdict | None:
+    """Find the one `{"winner": ...}` in a reply; None if there is none, or if several contradict each other."""
+    found = {winner.lower() for winner in _WINNER.findall(content or "")}
+    return cast("Verdict", found.pop()) if len(found) == 1 else None
+
+
+def _problem(future: "Future[None]") -> str:
+    try:
+        future.result()
+    except NoReply as problem:
+        return str(problem)
+    return ""
+
+
+def _content(reply: Mapping[str, Any] | None) -> str | None:
+    try:
+        content = reply["choices"][0]["message"]["content"] if reply else None
+    except (KeyError, IndexError, TypeError):
+        return None
+    return content if isinstance(content, str) else None
+
+
+def _tokens(reply: Mapping[str, Any] | None) -> int:
+    usage = (reply or {}).get("usage")
+    total = usage.get("total_tokens") if isinstance(usage, Mapping) else None
+    return total if isinstance(total, int) else 0
