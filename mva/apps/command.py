@@ -11,11 +11,13 @@ from typing import NoReturn
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from rich.console import Console
 
+from mva.apps.help import check_keys, suggestion, words_of
+from mva.apps.job_folder import job_folder
 from mva.apps.sweep import as_job
 
 USER_ERRORS = (ValueError, OSError, FloatingPointError, HydraException, OmegaConfBaseException)
@@ -23,6 +25,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 # Mappings by value, whose names only the user knows, take any key without Hydra's `+`: a YAML file can't say so.
 _OPEN = {name: DictConfig({}, flags={"struct": False}) for name in ("coefficients", "rewards")}
+OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
 ConfigStore.instance().store(name="open_mappings", node=DictConfig(_OPEN))
 
 
@@ -35,14 +38,22 @@ def conf_folder() -> Path:
 def app(task: Callable[[DictConfig], object]) -> Callable[[], None]:
     """Make `task` a command line program configured by Hydra.
 
+    Its `--help` opens with the docstring of its module: what it does, then `Examples:`.
     Errors that the user can mend are printed as one sentence (MVA_DEBUG=1 shows the traceback); Ctrl-C exits
     with 130 and SIGTERM with 143, so that a scheduler never takes a stopped run for a finished one.
     """
-    command = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(as_job(task))
+
+    @functools.wraps(task)
+    def checked(config: DictConfig) -> object:
+        check_keys(task)
+        return task(config)
+
+    command = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(as_job(checked))
 
     @functools.wraps(task)
     def main() -> None:
         os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra re-raises, and we say it
+        OmegaConf.register_new_resolver("app_words", lambda: words_of(task), replace=True)  # see conf/hydra/
         console = Console(stderr=True)
         signal.signal(signal.SIGTERM, _terminate)
         try:
@@ -59,7 +70,9 @@ def app(task: Callable[[DictConfig], object]) -> Callable[[], None]:
             if os.environ.get("MVA_DEBUG"):
                 raise
             console.print(f"[bold red]{type(error).__name__}:[/] ", end="")
-            console.print(str(error), markup=False, highlight=False, soft_wrap=True)
+            hint = suggestion(error, conf_folder(), sys.argv[1:]) if isinstance(error, HydraException) else ""
+            said = f"{error}\n{hint}" if hint else str(error)
+            console.print(said, markup=False, highlight=False, soft_wrap=True)
             sys.exit(1)
 
     return main

@@ -1,4 +1,10 @@
-"""`mva-explore`: explore combinations of vectors that are there already."""
+"""`mva-explore`: explore combinations of vectors that are there already.
+
+Examples:
+    mva-explore run=FOLDER extrapolation.maximum=1.5   look beyond the box, with the vectors of a run
+    mva-explore run=FOLDER search=adaptive      with another search
+    mva-explore -m coefficients.helpful=0,1 coefficients.harmless=0,1   one candidate a job, one front
+"""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,10 @@
-"""`mva-export run=FOLDER candidate=ID`: take a candidate with you, as one PEFT adapter or as a merged model."""
+"""`mva-export run=FOLDER candidate=ID`: take a candidate with you, as one PEFT adapter or as a merged model.
+
+Examples:
+    mva-export run=FOLDER candidate=ID          the ids stand in front.json
+    mva-export run=FOLDER candidate=ID export.rank=8   cut to rank 8 by SVD
+    mva-export run=FOLDER coefficients.helpful=1 export.form=merged   a combination of your own, as a whole model
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,10 @@
-"""`mva`: train value vectors, explore their combinations, hand over the Pareto front."""
+"""`mva`: train value vectors, explore their combinations, hand over the Pareto front.
+
+Examples:
+    mva                                         the main job, on the model and data that come with it
+    mva debug=smoke                             the whole path on a tiny model, in under a minute
+    mva -m penalty.strength=0,1,10 seed=0,1,2   a sweep: one front over nine jobs
+"""
 
 from omegaconf import DictConfig
 

@@ -1,4 +1,10 @@
-"""`mva-train`: train the value vectors alone."""
+"""`mva-train`: train the value vectors alone.
+
+Examples:
+    mva-train                                   one vector a value, written as PEFT adapters
+    mva-train estimator=club penalty=update_rows   with another dependence estimator, on other samples
+    mva-train method=rewarded_soups seed=1      the vectors of a baseline
+"""
 
 from omegaconf import DictConfig
 

@@ -1,0 +1,117 @@
+"""What the apps say of themselves, of misspelt words, and of keys that they don't read; the jobs' folders."""
+
+import ast
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+
+from mva.apps.command import app, conf_folder
+from mva.apps.help import READERS
+from mva.apps.job_folder import job_folder
+
+APPS = Path(__file__).parents[2] / "mva" / "apps"
+EXAMPLES = [
+    (name, re.split(r" {2,}", line.strip())[0])
+    for name in ("run", "train", "explore", "report", "export")
+    for line in ast.get_docstring(ast.parse((APPS / f"{name}.py").read_text())).split("Examples:\n")[1].splitlines()
+]
+
+
+@pytest.fixture
+def said(tmp_path, monkeypatch, capsys):
+    """Give a stand-in app some words; returns its exit status and all that it says."""
+    monkeypatch.chdir(tmp_path)
+
+    def start(*words, task=lambda config: None):
+        monkeypatch.setattr(sys, "argv", ["mva", *words])
+        try:
+            app(task)()
+            status = 0
+        except SystemExit as ended:
+            status = ended.code or 0
+        captured = capsys.readouterr()
+        return status, captured.out + captured.err
+
+    return start
+
+
+def test_every_app_shows_three_examples():
+    assert len(EXAMPLES) == 15
+
+
+@pytest.mark.parametrize(("name", "command"), EXAMPLES)
+def test_every_example_composes_and_is_of_its_app(name, command):
+    own, *words = shlex.split(command)
+    assert own == ("mva" if name == "run" else f"mva-{name}")
+    overrides = [re.sub(r"=([^\[{,]+),.*$", r"=\1", word) for word in words if word != "-m"]
+    for key in (word.partition("=")[0].partition(".")[0] for word in overrides):
+        assert name in READERS.get(key, (name,))
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        compose("config", overrides=overrides)
+
+
+def test_help_opens_with_the_modules_words_and_lists_the_groups(said):
+    status, text = said("--help")
+    assert status == 0
+    assert text.startswith("What the apps say of themselves")
+    assert re.search(r"^estimator: .*\bhsic\b", text, re.MULTILINE)
+    assert "--cfg job" in text
+
+
+@pytest.mark.parametrize(
+    ("word", "hydras", "meant"),
+    [
+        ("estimator=hsik", "Available options in 'estimator'", "estimator=hsic"),
+        ("estimater=hsic", "Could not override 'estimater'", "estimator"),
+        ("penalty.strenght=1", "Could not override 'penalty.strenght'", "penalty.strength"),
+    ],
+)
+def test_a_misspelt_word_is_answered_with_hydras_sentence_and_a_suggestion(said, word, hydras, meant):
+    status, text = said(word)
+    assert status == 1
+    assert hydras in text
+    assert re.search(rf"Did you mean {re.escape(meant)}( or |\?)", text)
+    assert "Traceback" not in text
+
+
+def test_a_word_that_is_like_nothing_gets_no_suggestion(said):
+    status, text = said("qqqqqqqq=1")
+    assert status == 1
+    assert "Did you mean" not in text
+
+
+@pytest.mark.parametrize("word", ["coefficients.helpful=1", "run=x", "+export.more=1"])
+def test_a_key_that_the_app_does_not_read_is_refused(said, monkeypatch, word):
+    monkeypatch.setattr("mva.apps.help.command_of", lambda task: "train")
+    status, text = said(word)
+    assert status == 1
+    assert f"{word}: mva-train does not read '{word.lstrip('+').partition('=')[0].partition('.')[0]}'" in text
+
+
+def test_a_short_job_folder_is_the_overrides_and_a_long_one_is_cut_and_distinct():
+    assert job_folder("data=a/b,seed=1") == "data=a/b,seed=1"
+    first, second = (job_folder("é" * 200 + str(end)) for end in (1, 2))
+    assert first != second
+    assert len(first.encode()) <= 200
+    assert first == job_folder("é" * 200 + "1")
+
+
+def test_a_job_with_forty_overrides_has_a_folder_and_finds_it_again(said):
+    folders = []
+    words = [f"coefficients.value_{i}=0.5" for i in range(40)]
+    for _ in range(2):
+        said("-m", "hydra.sweep.dir=F", *words, "seed=1,2", task=lambda c: folders.append(_output_dir()))
+        for path in Path("F").rglob("outcome.json"):
+            path.unlink()
+    assert folders[:2] == folders[2:]
+    assert len(set(folders)) == 2
+    assert all(len(path.name) <= 200 and path.parent.name == "F" for path in folders)
+
+
+def _output_dir():
+    return Path(HydraConfig.get().runtime.output_dir)
