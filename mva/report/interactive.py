@@ -9,7 +9,7 @@ from mva.report.front_view import BASE, CORNER, CandidateView, FrontView
 
 _Z95 = 1.96
 _AXIS = {"gridcolor": "rgba(128,128,128,.25)", "zerolinecolor": "rgba(128,128,128,.4)", "linecolor": GREY}
-_WALL = {**_AXIS, "backgroundcolor": "rgba(128,128,128,.06)"}
+_WALL = {"gridcolor": GREY, "zerolinecolor": GREY, "showbackground": False}  # walls can't be see-through
 _CLEAR = "rgba(0,0,0,0)"
 
 

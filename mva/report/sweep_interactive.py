@@ -56,7 +56,7 @@ def _scatter_3d(front: JointFront) -> go.Figure:
     for number, (name, members, marker) in enumerate(_groups(front)):
         # In 3-D, opacity and outlines are a trace's, not a point's: size alone tells a job's own front.
         solid = {"color": marker["color"], "symbol": _SOLID[style_of(number)[1]], "opacity": 0.85}
-        sizes = [6 if c.on_front else 3 for _, c in members]
+        sizes = [9 if c.on_front else 5 for _, c in members]
         places = {axis: [c.scores[v] for _, c in members] for axis, v in axes}
         figure.add_scatter3d(
             **places, mode="markers", name=name, marker={**solid, "size": sizes},
@@ -64,7 +64,7 @@ def _scatter_3d(front: JointFront) -> go.Figure:
         )  # fmt: skip
     if not front.of_single_candidates:
         places = {axis: [c.scores[v] for _, c in front.members] for axis, v in axes}
-        ring = {"color": "#7a7a7a", "symbol": "circle-open", "size": 10}
+        ring = {"color": "#7a7a7a", "symbol": "circle-open", "size": 16}
         figure.add_scatter3d(
             **places, mode="markers", name=JOINT, marker=ring, customdata=[o.job.name for o, _ in front.members],
             hoverinfo="skip",
