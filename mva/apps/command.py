@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import hydra
 from hydra.core.config_store import ConfigStore
@@ -23,8 +23,9 @@ from mva.apps.sweep import as_job
 USER_ERRORS = (ValueError, OSError, FloatingPointError, HydraException, OmegaConfBaseException)
 _PACKAGE = Path(__file__).resolve().parents[1]
 
-# Mappings by value, whose names only the user knows, take any key without Hydra's `+`: a YAML file can't say so.
-_OPEN = {name: DictConfig({}, flags={"struct": False}) for name in ("coefficients", "rewards")}
+# Mappings whose names only the user knows take any key without Hydra's `+`: a YAML file can't say so.
+_OPEN: dict[str, Any] = {name: DictConfig({}, flags={"struct": False}) for name in ("coefficients", "rewards")}
+_OPEN["tune"] = {"space": DictConfig({}, flags={"struct": False})}
 OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
 ConfigStore.instance().store(name="open_mappings", node=DictConfig(_OPEN))
 

@@ -10,6 +10,7 @@ from mva.records import SCHEMA_VERSION, write_json
 from mva.report.run_files import RunFiles, UnreadableRun, read_run
 
 OUTCOME = "outcome.json"
+SEARCH = "tune.json"
 
 State = Literal["running", "finished", "failed"]
 
@@ -84,6 +85,14 @@ def read_sweep(folder: Path) -> tuple[Job, ...]:
         Job(str(place.relative_to(folder)), label or place.name, outcome, _finished_run(place, outcome))
         for (place, outcome), label in zip(jobs, labels, strict=True)
     )
+
+
+def given_reference_point(folder: Path) -> tuple[dict[str, float], str] | None:
+    """Read the reference point that a search (mva-tune) fixed for all its jobs, and its rule; None if there is none."""
+    path = folder / SEARCH
+    record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    point = record.get("reference_point")
+    return None if point is None else (point, str(record["reference_point_rule"]))
 
 
 def labels_of(outcomes: Sequence[Outcome]) -> list[str]:

@@ -16,7 +16,7 @@ from mva.pareto.dominance import Floats, non_dominated
 from mva.pareto.hypervolume import hypervolume, nadir
 from mva.records import SCHEMA_VERSION
 from mva.report.front_view import CandidateView, FrontView, front_view
-from mva.report.sweep_files import Job, labels_of, read_sweep
+from mva.report.sweep_files import Job, given_reference_point, labels_of, read_sweep
 
 MARGIN = 0.1
 
@@ -122,26 +122,26 @@ def sweep_view(folder: Path) -> SweepView:
     Raises:
         UnreadableRun: See `read_sweep`.
     """
-    jobs = read_sweep(folder)
+    jobs, given = read_sweep(folder), given_reference_point(folder)
     groups: dict[tuple[tuple[str, str], ...], list[Job]] = {}
     for job in jobs:
         if job.run is not None:
             keys = {value: str(reward["key"]) for value, reward in job.run.rewards.items()}
             groups.setdefault(tuple(sorted(keys.items())), []).append(job)
-    return SweepView(folder, jobs, tuple(join(group) for group in groups.values()))
+    return SweepView(folder, jobs, tuple(join(group, given) for group in groups.values()))
 
 
-def join(jobs: Sequence[Job]) -> JointFront:
+def join(jobs: Sequence[Job], given: tuple[dict[str, float], str] | None = None) -> JointFront:
     """Put the candidates of jobs with the same rewards on one front.
 
-    The common reference point is the jobs' own where all of them were given the same one; else it lies just below all
-    candidates of all jobs (see `nadir`).
+    The common reference point is the jobs' own where all of them were given the same one; else the one that is `given`
+    with its rule; else it lies just below all candidates of all jobs (see `nadir`).
     """
     pairs = [(job, front_view(job.run)) for job in jobs if job.run is not None]
     values = pairs[0][1].values
     scores = [_matrix(view.candidates, values) for _, view in pairs]
     everything = np.concatenate(scores)
-    point, rule = _reference_point([view for _, view in pairs], everything, values)
+    point, rule = _reference_point([view for _, view in pairs], everything, given)
     vector = [point[value] for value in values]
     labels = labels_of([job.outcome for job, _ in pairs])
     kept = np.split(non_dominated(everything), np.cumsum([len(part) for part in scores])[:-1])
@@ -166,15 +166,19 @@ def join(jobs: Sequence[Job]) -> JointFront:
     )
 
 
-def _reference_point(views: Sequence[FrontView], scores: Floats, values: Sequence[str]) -> tuple[dict[str, float], str]:
+def _reference_point(
+    views: Sequence[FrontView], scores: Floats, given: tuple[dict[str, float], str] | None
+) -> tuple[dict[str, float], str]:
     first = views[0].front
     if all(
         view.front.reference_point_rule == "explicit" and view.front.reference_point == first.reference_point
         for view in views
     ):
         return dict(first.reference_point), "explicit"
+    if given is not None and set(given[0]) == set(first.values):
+        return given
     point = nadir(scores, margin=MARGIN).tolist()
-    return dict(zip(values, point, strict=True)), f"nadir of all jobs: worst score minus {MARGIN:g} of the range"
+    return dict(zip(first.values, point, strict=True)), f"nadir of all jobs: worst score minus {MARGIN:g} of the range"
 
 
 def _held_out(view: FrontView, values: Sequence[str], point: Sequence[float]) -> float | None:

@@ -1,0 +1,145 @@
+"""The trials of a search as a record (tune.json) and as what is said when it ends."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from mva.report.sweep_view import SweepView
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A trial: what was tried (`settings` by key), and in which folder below the search's.
+
+    `configured` marks the one that tries the configuration as it stands.
+    """
+
+    number: int
+    folder: str
+    settings: Mapping[str, Any]
+    overrides: Sequence[str]
+    configured: bool = False
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a trial stands: `status` in words, hypervolumes from the common reference point (None without a front)."""
+
+    status: str = "unfinished"
+    hypervolume: float | None = None
+    hypervolume_held_out: float | None = None
+    seconds: float | None = None
+    error: str | None = None
+
+
+def results_of(trials: Sequence[Trial], view: SweepView | None) -> dict[int, Result]:
+    """Find each trial's result, by its number, among the jobs of the search's folder."""
+    jobs = {} if view is None else {job.name: job for job in view.jobs}
+    found = {}
+    for trial in trials:
+        job = jobs.get(trial.folder)
+        if view is None or job is None:
+            found[trial.number] = Result()
+            continue
+        front, outcome = view.front_of(job), job.outcome
+        found[trial.number] = Result(
+            status=job.status,
+            hypervolume=None if front is None else front.hypervolume,
+            hypervolume_held_out=None if front is None else front.hypervolume_held_out,
+            seconds=outcome.seconds,
+            error=outcome.error,
+        )
+    return found
+
+
+def best_of(trials: Sequence[Trial], results: Mapping[int, Result]) -> Trial | None:
+    """Find the trial with the largest hypervolume on validation prompts; of equal ones the first; None without any."""
+    measured = [(results[trial.number].hypervolume, trial) for trial in trials]
+    return max(((h, t) for h, t in measured if h is not None), key=lambda pair: pair[0], default=(0.0, None))[1]
+
+
+def trial_records(trials: Sequence[Trial], results: Mapping[int, Result]) -> list[dict[str, Any]]:
+    """Describe the trials as plain data, as in tune.json."""
+    return [{**asdict(trial), **asdict(results[trial.number])} for trial in trials]
+
+
+def tune_summary(
+    trials: Sequence[Trial], results: Mapping[int, Result], view: SweepView, command: str | None
+) -> RenderableType:
+    """Lay out what is said when a search ends: every trial, the best one and how far to trust it, what failed."""
+    best = best_of(trials, results)
+    parts: list[RenderableType] = [_table(trials, results, best)]
+    if view.fronts:
+        front = view.fronts[0]
+        point = ", ".join(f"{value} {number:.3g}" for value, number in front.reference_point.items())
+        parts.append(escape(f"Hypervolumes are measured from {point} ({front.reference_point_rule})."))
+    if best is not None:
+        parts.append(_verdict(trials, results, best))
+        parts.append(Text(f"  {command}", no_wrap=True, overflow="ignore"))  # to be copied: never broken
+    for trial in trials:
+        result = results[trial.number]
+        if result.status == "failed":
+            parts.append(f"[red]Trial {trial.number} failed:[/] {escape(result.error or '')}")
+    if any(result.status == "failed" for result in results.values()):
+        parts.append("The same command with hydra.run.dir=<this folder> tries failed trials again.")
+    parts.append(f"Everything is in [bold]{escape(str(view.folder))}[/]: report.html, tune.json, study.db")
+    return Group(*parts)
+
+
+def _table(trials: Sequence[Trial], results: Mapping[int, Result], best: Trial | None) -> Table:
+    table = Table(title=f"Search of {len(trials)} trials", title_justify="left")
+    keys = list(trials[0].settings)
+    table.add_column("trial", justify="right", no_wrap=True)
+    for name in _short(keys):
+        table.add_column(name, justify="right", overflow="fold")
+    table.add_column("status", no_wrap=True)
+    for column in ("hypervolume", "held out", "time"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for trial in trials:
+        r = results[trial.number]
+        cells = [str(trial.number), *(_text(trial.settings[key]) for key in keys), r.status]
+        cells += [_number(r.hypervolume), _number(r.hypervolume_held_out)]
+        cells.append("-" if r.seconds is None else f"{r.seconds:.0f} s")
+        table.add_row(*map(escape, cells), style="bold" if trial is best else None)
+    return table
+
+
+def _verdict(trials: Sequence[Trial], results: Mapping[int, Result], best: Trial) -> str:
+    count = sum(result.hypervolume is not None for result in results.values())
+    won = results[best.number]
+    said = (
+        f"Best: trial {best.number} with hypervolume [bold]{_number(won.hypervolume)}[/]: optimistic, as the best of "
+        f"{count} noisy numbers. On held-out prompts, which had no part in the choice, it has "
+        f"{_number(won.hypervolume_held_out)}"
+    )
+    start = next(
+        (trial for trial in trials if trial.configured and results[trial.number].hypervolume is not None), None
+    )
+    if start is None:
+        return f"{said}."
+    if start is best:
+        return f"{said}. It is the configuration as it stands."
+    stands = results[start.number]
+    return (
+        f"{said}, and the configuration as it stands (trial {start.number}) {_number(stands.hypervolume_held_out)} "
+        f"(on validation prompts {_number(stands.hypervolume)})."
+    )
+
+
+def _short(keys: Sequence[str]) -> list[str]:
+    """Name each key by its last part, where that says which one is meant."""
+    last = [key.rpartition(".")[2] for key in keys]
+    return [key if last.count(name) > 1 else name for key, name in zip(keys, last, strict=True)]
+
+
+def _text(setting: object) -> str:
+    return f"{setting:g}" if isinstance(setting, float) else str(setting)
+
+
+def _number(number: float | None) -> str:
+    return "-" if number is None else f"{number:.4g}"
