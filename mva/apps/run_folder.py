@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from mva.fingerprint import fingerprint
 from mva.records import SCHEMA_VERSION, write_json
 
-_EXECUTION_ONLY = ("paths", "tracking", "report", "hydra", "judge")
+_EXECUTION_ONLY = ("paths", "tracking", "report", "hydra", "tune", "serve", "judge")
 
 
 class FolderInUse(ValueError):

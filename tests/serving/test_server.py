@@ -1,0 +1,137 @@
+"""The server as a client meets it: over a socket of this machine."""
+
+import http.client
+import json
+import threading
+import time
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+
+from mva.data.preference import user_prompt
+from mva.serving.server import LARGEST_BODY, make_app
+
+ASKED = {"prompt": "Hi", "coefficients": {"helpful": 1.0, "harmless": 0.5}}
+HOSTS = ["127.0.0.1", "localhost"]
+
+
+@pytest.fixture
+def port(speaker, serve):
+    return serve(make_app(speaker, page="<p>page</p>", front={"values": ["helpful"]}, hosts=HOSTS))
+
+
+def send(port, method, path, body=None, **headers):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    names = {name.replace("_", "-"): value for name, value in headers.items()}
+    connection.request(method, path, body, names)
+    return connection.getresponse()
+
+
+def ask(port, question=ASKED):
+    return send(port, "POST", "/api/answer", json.dumps(question), content_type="application/json")
+
+
+def test_an_answer_is_streamed_line_by_line_as_the_speaker_says_it(port, speaker):
+    response = ask(port)
+    lines = [json.loads(line) for line in response.read().splitlines()]
+    expected = [asdict(one) for one in speaker.answers(user_prompt("Hi"), (1.0, 0.5))]
+    assert lines == [{**one, "finished": list(one["finished"])} for one in expected]
+    assert response.headers["Cache-Control"] == "no-store"
+
+
+def test_a_line_arrives_before_the_next_token_is_spoken(speaker, serve, monkeypatch):
+    go_on = threading.Event()
+    spoken = speaker.answers
+
+    def hesitant(*question):
+        for said in spoken(*question):
+            yield said
+            assert go_on.wait(30)
+
+    monkeypatch.setattr(speaker, "answers", hesitant)
+    response = ask(serve(make_app(speaker, page="", front={}, hosts=HOSTS)))
+    assert json.loads(response.readline())["tokens"] == 1
+    go_on.set()
+    assert json.loads(response.read().splitlines()[-1])["finished"] == [True, True]
+
+
+def test_the_page_may_load_nothing_from_elsewhere(port):
+    response = send(port, "GET", "/")
+    assert response.read() == b"<p>page</p>"
+    policy = response.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "connect-src 'self'" in policy
+
+
+def test_the_front_is_plain_json(port):
+    assert json.load(send(port, "GET", "/api/front")) == {"values": ["helpful"]}
+
+
+def test_a_bad_question_is_answered_with_400_and_its_sentence(port):
+    response = ask(port, {**ASKED, "prompt": ""})
+    assert response.status == 400
+    assert json.load(response) == {"error": "The prompt is empty: write something."}
+
+
+def test_what_a_foreign_page_could_post_is_refused(port):
+    response = send(port, "POST", "/api/answer", json.dumps(ASKED), content_type="text/plain")
+    assert response.status == 400
+    assert "application/json" in json.load(response)["error"]
+
+
+def test_a_body_beyond_all_measure_is_refused(port):
+    response = ask(port, {**ASKED, "prompt": "x" * LARGEST_BODY})
+    assert response.status == 400
+    assert "shorten the prompt" in json.load(response)["error"]
+
+
+@pytest.mark.parametrize(
+    ("host", "status"), [("localhost", 200), ("LOCALHOST:80", 200), ("evil.example", 400), ("", 400)]
+)
+def test_only_its_own_names_are_answered(port, host, status):
+    assert send(port, "GET", "/", Host=host).status == status
+
+
+def test_other_paths_and_methods_are_not_there(port):
+    assert send(port, "GET", "/../config.yaml").status == 404
+    assert send(port, "GET", "/api/answer").status == 405
+
+
+def test_questions_wait_for_their_turn(port):
+    last = []
+    threads = [threading.Thread(target=lambda: last.append(ask(port).read().splitlines()[-1])) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(last) == 3
+    assert len(set(last)) == 1, "an answer was disturbed by another one"
+
+
+def test_who_hangs_up_stops_the_generation_and_the_next_is_served(speaker, serve, monkeypatch):
+    monkeypatch.setattr(speaker, "spec", replace(speaker.spec, max_new_tokens=900))
+    port = serve(make_app(speaker, page="", front={}, hosts=HOSTS))
+    ids = torch.tensor([[5, 6, 7]])
+    base = speaker.backbone.model(ids).logits
+    closed = threading.Event()
+    spoken = speaker.answers
+
+    def watched(*question):
+        try:
+            yield from spoken(*question)
+        finally:
+            closed.set()
+
+    monkeypatch.setattr(speaker, "answers", watched)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("POST", "/api/answer", json.dumps(ASKED), {"Content-Type": "application/json"})
+    response = connection.getresponse()
+    assert json.loads(response.readline())["tokens"] == 1
+    started = time.monotonic()
+    response.close()
+    connection.close()
+    assert closed.wait(10), f"still speaking {time.monotonic() - started:.1f} s after its listener left"
+    assert torch.equal(speaker.backbone.model(ids).logits, base), "the model was left gated"
+    monkeypatch.setattr(speaker, "spec", replace(speaker.spec, max_new_tokens=2))
+    assert json.loads(ask(port).read().splitlines()[-1])["tokens"] == 2
