@@ -10,7 +10,7 @@ from mva.pareto.bootstrap import Bootstrap, Interval
 from mva.pareto.hypervolume import hypervolume
 from mva.pareto.indicators import Yardstick, expected_utility, n_front_points, spread
 from mva.report.front_view import FrontView
-from mva.report.run_files import RunFiles
+from mva.report.run_files import RunFiles, answers
 
 DRAWS = 300
 _WEIGHTS = 512
@@ -63,9 +63,7 @@ def _rewards(run: RunFiles, ids: Sequence[str], split: str, values: Sequence[str
 
     Shape: `(n_candidates, n_prompts, n_values)`.
     """
-    lines = {(g["id"], g["prompt_id"]): g["rewards"] for g in run.generations if g["split"] == split}
-    answered = [{prompt for one, prompt in lines if one == candidate} for candidate in ids]
-    prompts = sorted(set.intersection(*answered)) if answered else []
-    if len(prompts) < 2:
+    rows = answers(run, ids, split)
+    if not rows or len(rows[0]) < 2:
         return None
-    return np.array([[[lines[one, prompt][v] for v in values] for prompt in prompts] for one in ids])
+    return np.array([[[line["rewards"][value] for value in values] for line in row] for row in rows])

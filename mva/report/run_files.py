@@ -1,7 +1,7 @@
 """Read a run folder (docs/run_folder.md): the only place of the report that knows file names."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,20 @@ def read_run(folder: Path) -> RunFiles:
         environment=_record(folder / "environment.json"),
         config=(folder / "config.yaml").read_text(encoding="utf-8"),
     )
+
+
+def answers(run: RunFiles, ids: Sequence[str], split: str) -> list[list[Record]]:
+    """Give the generations of candidates on the prompts that all of them answered.
+
+    Returns:
+        A row a candidate, in the order of `ids`; a column a prompt, the same ones in every row.
+    """
+    lines: dict[str, dict[str, Record]] = {one: {} for one in ids}
+    for line in run.generations:
+        if line["split"] == split and line["id"] in lines:
+            lines[line["id"]][line["prompt_id"]] = line
+    prompts = sorted(set.intersection(*map(set, lines.values()))) if lines else []
+    return [[lines[one][prompt] for prompt in prompts] for one in ids]
 
 
 def _record(path: Path) -> Record:
