@@ -30,8 +30,8 @@ def read_question(body: bytes, speaker: Speaker) -> Question:
             belongs to no vector or lies outside of the space.
     """
     try:
-        asked = json.loads(body)
-    except ValueError as error:
+        asked = json.loads(body, parse_int=float)  # a whole number beyond all floats becomes infinite, not an error
+    except (ValueError, RecursionError) as error:
         raise BadQuestion("The question is not JSON.") from error
     if not isinstance(asked, Mapping) or set(asked) != {"prompt", "coefficients"}:
         raise BadQuestion('A question has exactly two parts: {"prompt": text, "coefficients": {vector: number}}.')
@@ -56,7 +56,7 @@ def _coefficients(given: object, space: CoefficientSpace) -> tuple[float, ...]:
         raise BadQuestion(f"Give one coefficient for each of {', '.join(space.values)}, and for nothing else.")
     for value, low, high in zip(space.values, space.lower, space.upper, strict=True):
         omega = given[value]
-        if isinstance(omega, bool) or not isinstance(omega, int | float) or not math.isfinite(omega):
+        if not isinstance(omega, float) or not math.isfinite(omega):
             raise BadQuestion(f"The coefficient of {value} is no number.")
         if not low <= omega <= high:
             raise BadQuestion(f"The coefficient of {value} is {omega:g}: it has to lie between {low:g} and {high:g}.")

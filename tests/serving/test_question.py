@@ -23,6 +23,7 @@ def with_helpful(omega):
     [
         (b"{", "not JSON"),
         (b"\xff", "not JSON"),
+        (b"[" * 100_000, "not JSON"),
         ([1], "exactly two parts"),
         ({"prompt": "Hi"}, "exactly two parts"),
         ({**GOOD, "model": "other"}, "exactly two parts"),
@@ -39,6 +40,7 @@ def with_helpful(omega):
         (with_helpful(math.nan), "coefficient of helpful is no number"),
         (with_helpful(math.inf), "coefficient of helpful is no number"),
         (with_helpful(10**400), "coefficient of helpful is no number"),
+        (with_helpful([1]), "coefficient of helpful is no number"),
         (with_helpful(1.51), "coefficient of helpful is 1.51: it has to lie between 0 and 1.5"),
         (with_helpful(-0.01), "coefficient of helpful is -0.01: it has to lie between 0 and 1.5"),
     ],

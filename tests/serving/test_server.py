@@ -4,6 +4,7 @@ import http.client
 import json
 import threading
 import time
+from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
 
 import pytest
@@ -21,20 +22,27 @@ def port(speaker, serve):
     return serve(make_app(speaker, page="<p>page</p>", front={"values": ["helpful"]}, hosts=HOSTS))
 
 
+@contextmanager
 def send(port, method, path, body=None, **headers):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    """Send a request; gives its response, and hangs up at the end of the `with`."""
     names = {name.replace("_", "-"): value for name, value in headers.items()}
-    connection.request(method, path, body, names)
-    return connection.getresponse()
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+        connection.request(method, path, body, names)
+        with connection.getresponse() as response:
+            yield response
 
 
 def ask(port, question=ASKED):
     return send(port, "POST", "/api/answer", json.dumps(question), content_type="application/json")
 
 
+def said_in(response):
+    return [json.loads(line) for line in response.read().splitlines()]
+
+
 def test_an_answer_is_streamed_line_by_line_as_the_speaker_says_it(port, speaker):
-    response = ask(port)
-    lines = [json.loads(line) for line in response.read().splitlines()]
+    with ask(port) as response:
+        lines = said_in(response)
     expected = [asdict(one) for one in speaker.answers(user_prompt("Hi"), (1.0, 0.5))]
     assert lines == [{**one, "finished": list(one["finished"])} for one in expected]
     assert response.headers["Cache-Control"] == "no-store"
@@ -50,57 +58,65 @@ def test_a_line_arrives_before_the_next_token_is_spoken(speaker, serve, monkeypa
             assert go_on.wait(30)
 
     monkeypatch.setattr(speaker, "answers", hesitant)
-    response = ask(serve(make_app(speaker, page="", front={}, hosts=HOSTS)))
-    assert json.loads(response.readline())["tokens"] == 1
-    go_on.set()
-    assert json.loads(response.read().splitlines()[-1])["finished"] == [True, True]
+    with ask(serve(make_app(speaker, page="", front={}, hosts=HOSTS))) as response:
+        assert json.loads(response.readline())["tokens"] == 1
+        go_on.set()
+        assert said_in(response)[-1]["finished"] == [True, True]
 
 
 def test_the_page_may_load_nothing_from_elsewhere(port):
-    response = send(port, "GET", "/")
-    assert response.read() == b"<p>page</p>"
+    with send(port, "GET", "/") as response:
+        assert response.read() == b"<p>page</p>"
     policy = response.headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy
     assert "connect-src 'self'" in policy
 
 
 def test_the_front_is_plain_json(port):
-    assert json.load(send(port, "GET", "/api/front")) == {"values": ["helpful"]}
+    with send(port, "GET", "/api/front") as response:
+        assert json.load(response) == {"values": ["helpful"]}
 
 
 def test_a_bad_question_is_answered_with_400_and_its_sentence(port):
-    response = ask(port, {**ASKED, "prompt": ""})
-    assert response.status == 400
-    assert json.load(response) == {"error": "The prompt is empty: write something."}
+    with ask(port, {**ASKED, "prompt": ""}) as response:
+        assert response.status == 400
+        assert json.load(response) == {"error": "The prompt is empty: write something."}
 
 
 def test_what_a_foreign_page_could_post_is_refused(port):
-    response = send(port, "POST", "/api/answer", json.dumps(ASKED), content_type="text/plain")
-    assert response.status == 400
-    assert "application/json" in json.load(response)["error"]
+    with send(port, "POST", "/api/answer", json.dumps(ASKED), content_type="text/plain") as response:
+        assert response.status == 400
+        assert "application/json" in json.load(response)["error"]
 
 
 def test_a_body_beyond_all_measure_is_refused(port):
-    response = ask(port, {**ASKED, "prompt": "x" * LARGEST_BODY})
-    assert response.status == 400
-    assert "shorten the prompt" in json.load(response)["error"]
+    with ask(port, {**ASKED, "prompt": "x" * LARGEST_BODY}) as response:
+        assert response.status == 400
+        assert "shorten the prompt" in json.load(response)["error"]
 
 
 @pytest.mark.parametrize(
     ("host", "status"), [("localhost", 200), ("LOCALHOST:80", 200), ("evil.example", 400), ("", 400)]
 )
 def test_only_its_own_names_are_answered(port, host, status):
-    assert send(port, "GET", "/", Host=host).status == status
+    with send(port, "GET", "/", Host=host) as response:
+        assert response.status == status
 
 
-def test_other_paths_and_methods_are_not_there(port):
-    assert send(port, "GET", "/../config.yaml").status == 404
-    assert send(port, "GET", "/api/answer").status == 405
+@pytest.mark.parametrize(("path", "status"), [("/../config.yaml", 404), ("/api/answer", 405)])
+def test_other_paths_and_methods_are_not_there(port, path, status):
+    with send(port, "GET", path) as response:
+        assert response.status == status
 
 
 def test_questions_wait_for_their_turn(port):
     last = []
-    threads = [threading.Thread(target=lambda: last.append(ask(port).read().splitlines()[-1])) for _ in range(3)]
+
+    def listen():
+        with ask(port) as response:
+            last.append(response.read().splitlines()[-1])
+
+    threads = [threading.Thread(target=listen) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -124,14 +140,11 @@ def test_who_hangs_up_stops_the_generation_and_the_next_is_served(speaker, serve
             closed.set()
 
     monkeypatch.setattr(speaker, "answers", watched)
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    connection.request("POST", "/api/answer", json.dumps(ASKED), {"Content-Type": "application/json"})
-    response = connection.getresponse()
-    assert json.loads(response.readline())["tokens"] == 1
+    with ask(port) as response:
+        assert json.loads(response.readline())["tokens"] == 1
     started = time.monotonic()
-    response.close()
-    connection.close()
     assert closed.wait(10), f"still speaking {time.monotonic() - started:.1f} s after its listener left"
     assert torch.equal(speaker.backbone.model(ids).logits, base), "the model was left gated"
     monkeypatch.setattr(speaker, "spec", replace(speaker.spec, max_new_tokens=2))
-    assert json.loads(ask(port).read().splitlines()[-1])["tokens"] == 2
+    with ask(port) as response:
+        assert said_in(response)[-1]["tokens"] == 2
