@@ -1,4 +1,10 @@
-"""`mva-data FILE...`: what is wrong with preference data, before anything is trained on it."""
+"""`mva-data FILE...`: what is wrong with preference data, before anything is trained on it.
+
+Examples:
+    mva-data helpful.jsonl                      a file with the columns prompt, chosen and rejected
+    mva-data train.jsonl.gz test.jsonl.gz --labelled   two files, of dialogues like "Human: ... Assistant: ..."
+    mva-data pairs.parquet --form dialogues --chosen good --rejected bad   chat dialogues, in columns of other names
+"""
 
 import argparse
 from collections.abc import Iterable, Sequence
@@ -16,14 +22,6 @@ from mva.data.sources.base import BadRow, DataUnavailable
 from mva.data.sources.local_files import LocalFiles
 
 _N_PLACES = 3
-_EXAMPLES = """examples:
-  mva-data helpful.jsonl
-      check one file with the columns prompt, chosen and rejected
-  mva-data train.jsonl.gz test.jsonl.gz --labelled
-      check two files and what they share; prompts are labelled dialogues (Human: ... Assistant: ...)
-  mva-data pairs.parquet --form dialogues --chosen good --rejected bad
-      check whole chat dialogues in columns of other names
-"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -102,9 +100,9 @@ def _problems_table(problems: Iterable[tuple[str, str, tuple[str, ...]]]) -> Tab
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mva-data",
-        description="Check preference data (.jsonl, .jsonl.gz, .parquet, .csv): unusable rows, duplicates,\n"
-        "contradictions, prompts that several files share. Exits with 1 if there is any problem.",
-        epilog=_EXAMPLES,
+        description=__doc__,
+        epilog="Reads .jsonl, .jsonl.gz, .parquet and .csv. Finds unusable rows, duplicates, contradictions, and prompts\n"
+        "that several files share. Exits with 1 if there is any problem.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("files", nargs="+", metavar="FILE", help="the files to check")

@@ -1,4 +1,10 @@
-"""`mva-judge run=FOLDER`: how often a judge prefers the front's responses to the base's, or to another run's."""
+"""`mva-judge run=FOLDER`: how often a judge prefers the front's responses to the base's, or to another run's.
+
+Examples:
+    mva-judge run=FOLDER                        against the base, by the run's own rewards (offline)
+    mva-judge run=FOLDER judge=endpoint judge.dry_run=true   what would it cost to ask an LLM?
+    mva-judge run=FOLDER judge.against=OTHER judge.against_candidate=ID   against a candidate of another run
+"""
 
 from collections.abc import Iterator, Sequence
 from itertools import islice

@@ -1,4 +1,10 @@
-"""`mva-tune`: search settings (penalty strength, rank, learning rate, ...) for the largest hypervolume."""
+"""`mva-tune`: search settings (penalty strength, rank, learning rate, ...) for the largest hypervolume.
+
+Examples:
+    mva-tune                                    20 trials of penalty strength, rank and learning rate together
+    mva-tune hydra.run.dir=FOLDER tune.trials=40   go on with the search in FOLDER, up to 40 trials
+    mva-tune tune.space.estimator.choices=[hsic,correlation] tune.space.adapter=null   another space
+"""
 
 import inspect
 import re

@@ -34,7 +34,7 @@ def read_space(tree: Mapping[str, Any], config: DictConfig) -> dict[str, BaseDis
     """
     leaves = {key: leaf for key, leaf in dict(_leaves(tree)).items() if leaf is not None}
     if not leaves:
-        raise ValueError("tune.space is empty: say what to search, as tune.space.penalty.strength={low:0.1,high:10}.")
+        raise ValueError("tune.space is empty: say what to search, as 'tune.space.penalty.strength={low:0.1,high:10}'.")
     return {key: _distribution(key, leaf, OmegaConf.select(config, key)) for key, leaf in leaves.items()}
 
 

@@ -118,7 +118,7 @@ def test_the_three_commands_of_the_help_are_understood(tmp_path, capsys, monkeyp
     with pytest.raises(SystemExit) as ended:
         main(["--help"])
     assert ended.value.code == 0
-    commands = re.findall(r"^  mva-data (.*)$", capsys.readouterr().out, flags=re.MULTILINE)
+    commands = re.findall(r"^    mva-data (.*?)   ", capsys.readouterr().out, flags=re.MULTILINE)
     assert len(commands) == 3
     monkeypatch.chdir(tmp_path)
     for command in commands:
