@@ -97,6 +97,44 @@ def build_run(folder, n_values, *, n_candidates=14, text=EVIL):
     return folder
 
 
+def random_vectors(backbone, values=NAMES[:2]):
+    """One vector a value over every projection of the layers; large enough to change what is said."""
+    import torch  # here and below: most tests do without these seconds
+    from transformers.pytorch_utils import Conv1D
+
+    from mva.models.value_vector import LowRank, ValueVector
+
+    vectors = []
+    for seed, value in enumerate(values):
+        generator = torch.Generator().manual_seed(seed)
+        factors = {}
+        for name, module in backbone.model.named_modules():
+            if isinstance(module, torch.nn.Linear | Conv1D) and "head" not in name and "embed" not in name:
+                d_in, d_out = module.weight.shape[:: 1 if isinstance(module, Conv1D) else -1]
+                a = torch.randn(2, d_in, generator=generator, dtype=torch.float64)
+                factors[name] = LowRank(a, torch.randn(d_out, 2, generator=generator, dtype=torch.float64), 0.3)
+        vectors.append(ValueVector(value, factors, backbone.fingerprint))
+    return vectors
+
+
+def build_run_with_vectors(folder, *words):
+    """Write a run folder of two values with the configuration of `debug=smoke` and `words`, and random vectors of its model."""
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    from mva.apps import assemble
+    from mva.apps.command import conf_folder
+    from mva.models.adapter_files import save_adapter
+
+    build_run(folder, 2)
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        config = compose("config", overrides=["debug=smoke", *words])
+    OmegaConf.save(config, folder / "config.yaml", resolve=True)
+    for vector in random_vectors(assemble.build(config.model).load()):
+        save_adapter(vector, folder / "adapters" / vector.value)
+    return folder
+
+
 @pytest.fixture(params=[1, 2, 3, 5])
 def run_folder(request, tmp_path):
     return build_run(tmp_path / "run", request.param)
@@ -105,3 +143,13 @@ def run_folder(request, tmp_path):
 @pytest.fixture(scope="session")
 def make_run_folder():
     return build_run
+
+
+@pytest.fixture(scope="session")
+def make_run_with_vectors():
+    return build_run_with_vectors
+
+
+@pytest.fixture(scope="session")
+def vectors_of():
+    return random_vectors
