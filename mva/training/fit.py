@@ -30,6 +30,7 @@ from mva.training.callbacks import Progress, ctrl_c_gets_through, quiet_lightnin
 from mva.training.checkpoint import AtomicCheckpointIO
 from mva.training.joint import JointModule
 from mva.training.module import ValueVectorModule
+from mva.training.snapshots import Look, Snapshots, TakeSnapshots
 from mva.training.spec import ExecutionOptions, Recipe, VectorSpec
 from mva.training.steps import History
 from mva.training.task import Margin, Task
@@ -73,7 +74,7 @@ class VectorFitter:
         """Return the vector of `task`."""
         spec = self.spec(task)
         key = key_of(spec.describe())
-        if self.store.get("vectors", key) is None:
+        if not self.snapshots.complete(key):
             self._keep(*self._train(task, spec, key))
         return self._stored(key)
 
@@ -87,10 +88,15 @@ class VectorFitter:
             for value in sorted(values)
         ]
         keys = {spec.value: key_of(spec.describe()) for spec in specs}
-        if any(self.store.get("vectors", key) is None for key in keys.values()):
+        if not all(map(self.snapshots.complete, keys.values())):
             for vector, history in self._train_together(specs, keys):
                 self._keep(vector, history)
         return [self._stored(keys[value]) for value in values]
+
+    @property
+    def snapshots(self) -> Snapshots:
+        """What the vectors were on their way, as the execution options want it."""
+        return Snapshots(self.store, self.execution.snapshot_every)
 
     def _keep(self, vector: ValueVector, history: History) -> None:
         self.store.put("vectors", vector.key, lambda folder: _write(folder, vector, history))
@@ -137,9 +143,13 @@ class VectorFitter:
             split_head=self.backbone.capabilities.split_head,
             inputs=inputs,
         )
+
+        def look() -> list[ValueVector]:
+            return [extract(model, name, base=self.backbone.fingerprint, key=key)]
+
         try:
-            cost = self._fit(module, data, name, key)
-            vector = extract(model, name, base=self.backbone.fingerprint, key=key)
+            cost = self._fit(module, data, key, look, name=name)
+            (vector,) = look()
         finally:
             detach(model).to(device)  # Lightning leaves the model on the CPU
         return _with_cost(vector, cost), module.history
@@ -152,13 +162,16 @@ class VectorFitter:
         starts = [self._start(spec) for spec in specs]
         inputs = {value: self._inputs(value, starts) for value in values}
         module = JointModule(self.backbone, starts, specs, n_batches=len(data.train), inputs=inputs)
+
+        def look() -> list[ValueVector]:
+            return [replace(vector, key=keys[vector.value]) for vector in module.vectors()]
+
         try:
-            cost = self._fit(module, data, " and ".join(values), key_of(dict(keys)))
+            cost = self._fit(module, data, key_of(dict(keys)), look, name=" and ".join(values))
         finally:
             self.backbone.model.to(device)  # Lightning leaves the model on the CPU
         share = {name: amount / len(values) for name, amount in cost.items()}
-        vectors = [replace(vector, key=keys[vector.value]) for vector in module.vectors()]
-        return [(_with_cost(vector, share), module.history_of(vector.value)) for vector in vectors]
+        return [(_with_cost(vector, share), module.history_of(vector.value)) for vector in look()]
 
     def _start(self, spec: VectorSpec) -> ValueVector:
         """The fresh vector that the value's own training would start from."""
@@ -168,12 +181,14 @@ class VectorFitter:
         finally:
             detach(model)
 
-    def _fit(self, module: LightningModule, data: PreferenceDataModule, name: str, key: str) -> dict[str, float]:
+    def _fit(
+        self, module: LightningModule, data: PreferenceDataModule, key: str, look: Look, *, name: str
+    ) -> dict[str, float]:
         """Train, going on from an unfinished training; returns what it cost."""
         unfinished, timer = self.store.root / "unfinished" / key, Timer(verbose=False)
         with self.bar(f"Training, {name}", len(data.train)) as advance, quiet_lightning():
             last = unfinished / "last.ckpt"
-            trainer = self._trainer(unfinished, Progress(advance), timer)
+            trainer = self._trainer(unfinished, Progress(advance), timer, TakeSnapshots(self.snapshots, look))
             with ctrl_c_gets_through(trainer):
                 trainer.fit(module, datamodule=data, ckpt_path=str(last) if last.exists() else None)
                 if len(data.validation):

@@ -131,7 +131,8 @@ class ExecutionOptions:
     """How training is carried out; nothing here may change the result beyond rounding.
 
     `checkpoint_every` counts optimizer steps (0 = no checkpoints); `validation_pairs` are watched at the
-    end (None = all); `devices` and `strategy` are Lightning's.
+    end (None = all); `snapshot_every` counts batches, as `Recipe.steps` does (0 = no snapshots); `devices` and
+    `strategy` are Lightning's.
     """
 
     accelerator: str = "auto"
@@ -140,13 +141,16 @@ class ExecutionOptions:
     precision: str = "32-true"
     checkpoint_every: int = 50
     validation_pairs: int | None = None
+    snapshot_every: int = 0
 
     def __post_init__(self) -> None:
         """Refuse precisions that would round the frozen base in place.
 
         Raises:
-            ValueError: For Lightning's bf16-true, 16-true and 64-true.
+            ValueError: For Lightning's bf16-true, 16-true and 64-true, or a negative `snapshot_every`.
         """
+        if self.snapshot_every < 0:
+            raise ValueError(f"trainer.execution.snapshot_every is {self.snapshot_every}: it must be 0 or above.")
         if self.precision.endswith("-true") and self.precision != "32-true":
             raise ValueError(
                 f"trainer.execution.precision is {self.precision}, which would round the base model itself: "
