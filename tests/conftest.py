@@ -1,6 +1,11 @@
 """Shared fixtures: run folders made up with realistic numbers, for any number of values."""
 
 import json
+import os
+import re
+import subprocess
+import sys
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -135,6 +140,21 @@ def build_run_with_vectors(folder, *words):
     return folder
 
 
+@contextmanager
+def serving(folder, *words):
+    """Run `mva-serve` on a free port of this machine; gives the process and the page's address, and kills what is left."""
+    standard = ["serve.port=0", "serve.open=false", "hydra.run.dir=hydra"]
+    command = [sys.executable, "-m", "mva.apps.serve", str(folder), *standard, *words]
+    settings = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=settings, cwd=folder.parent) as process:
+        try:
+            told = next((line for line in process.stdout if "Ctrl-C ends it" in line), None)
+            assert told, f"mva-serve ended with {process.wait()} before it served"
+            yield process, re.search(r"http://\S+", told)[0]
+        finally:
+            process.kill()
+
+
 @pytest.fixture(params=[1, 2, 3, 5])
 def run_folder(request, tmp_path):
     return build_run(tmp_path / "run", request.param)
@@ -148,6 +168,11 @@ def make_run_folder():
 @pytest.fixture(scope="session")
 def make_run_with_vectors():
     return build_run_with_vectors
+
+
+@pytest.fixture(scope="session")
+def serve_run():
+    return serving
 
 
 @pytest.fixture(scope="session")

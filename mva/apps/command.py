@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from rich.console import Console
 
-from mva.apps.help import check_keys, suggestion, words_of
+from mva.apps.help import READERS, check_keys, command_of, suggestion, words_of
 from mva.apps.job_folder import job_folder
 from mva.apps.sweep import as_job
 
@@ -57,6 +57,8 @@ def app(task: Callable[[DictConfig], object]) -> Callable[[], None]:
         OmegaConf.register_new_resolver("app_words", lambda: words_of(task), replace=True)  # see conf/hydra/
         console = Console(stderr=True)
         signal.signal(signal.SIGTERM, _terminate)
+        if command_of(task) in READERS["run"]:
+            sys.argv[1:] = _with_run(sys.argv[1:])
         try:
             command()
         except KeyboardInterrupt:
@@ -77,6 +79,15 @@ def app(task: Callable[[DictConfig], object]) -> Callable[[], None]:
             sys.exit(1)
 
     return main
+
+
+def _with_run(words: list[str]) -> list[str]:
+    """Let `mva-serve FOLDER` be `mva-serve run=FOLDER`; quoted, since job folders are named `penalty=0,seed=1`."""
+    first = words[0] if words else "-"
+    if first.startswith(("-", "+", "~")) or ("=" in first and not Path(first).is_dir()):
+        return words
+    quoted = first.replace("'", "\\'")
+    return [f"run='{quoted}'", *words[1:]]
 
 
 def _terminate(_signal: int, _frame: object) -> NoReturn:

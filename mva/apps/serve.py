@@ -1,9 +1,17 @@
-"""`mva-serve run=FOLDER`: the live dial, a local page on which base and candidate answer side by side."""
+"""`mva-serve FOLDER`: the live dial, a local page on which base and candidate answer side by side.
+
+Examples:
+    mva-serve run=FOLDER                        at http://127.0.0.1:8765/, the run's model named if it isn't the default
+    mva-serve run=FOLDER serve.port=0 serve.max_new_tokens=300   at any free port, with longer answers
+    mva-serve run=FOLDER serve.host=0.0.0.0 serve.hosts=[gpu-box.lan]   for other machines: no password, no encryption
+"""
 
 import os
 import socket
 import sys
 import webbrowser
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -26,7 +34,7 @@ try:
 
     from mva.serving.server import make_app
 except ImportError as error:
-    if error.name not in {"uvicorn", "starlette"}:
+    if (error.name or "").partition(".")[0] not in {"uvicorn", "starlette", "anyio"}:
         raise
     raise SystemExit("mva-serve needs the extra 'serve': pip install 'mva[serve]' (starlette and uvicorn).") from error
 
@@ -40,30 +48,44 @@ def main(config: DictConfig) -> None:
         OSError: If the address can't be had.
     """
     if config.run is None:
-        raise ValueError("Which run? Give its folder: mva-serve run=outputs/default/2026-11-23_14-05-00-000000")
-    run, console = read_run(Path(config.run)), Console(highlight=False, soft_wrap=True)
-    with _listen(str(config.serve.host), int(config.serve.port)) as listening:
+        raise ValueError("Which run? Give its folder: mva-serve outputs/default/2026-11-23_14-05-00-000000")
+    run, console = read_run(Path(config.run)), Console(highlight=False, markup=False, soft_wrap=True)
+    host, hosts = str(config.serve.host), _names(config.serve.hosts)
+    with _listen(host, int(config.serve.port)) as listening:
         speaker = _speaker(run, config)
         front = front_data(run)
-        page = render_page(run, speaker, front)
-        host, port = str(config.serve.host), listening.getsockname()[1]
-        names = [host, "localhost", "127.0.0.1", "[::1]", socket.gethostname(), *map(str, config.serve.hosts)]
-        url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+        address, port = f"[{host}]" if ":" in host else host, listening.getsockname()[1]
+        server = make_app(
+            speaker,
+            page=render_page(run, speaker, front),
+            front=front,
+            hosts=[address, "localhost", "127.0.0.1", "[::1]", socket.gethostname(), *hosts],
+        )
         if not _is_loopback(host):
-            console.print(
-                f"serve.host={host} is not this machine alone: whoever can reach port {port} can use the model and see "
-                f"the run; there is no password and no encryption."
-            )
+            console.print(_warning(host, port, hosts))
+        url = f"http://{address}:{port}/"
         console.print(f"The dial of {run.folder}: {url} (Ctrl-C ends it)")
         if config.serve.open and _has_screen():
             webbrowser.open(url)
-        settings = uvicorn.Config(
-            make_app(speaker, page=page, front=front, hosts=names), log_level="warning", timeout_graceful_shutdown=1
-        )
-        try:
+        settings = uvicorn.Config(server, log_level="warning", timeout_graceful_shutdown=1)
+        with suppress(KeyboardInterrupt):  # uvicorn has closed everything, and raises it once more
             uvicorn.Server(settings).run(sockets=[listening])
-        except KeyboardInterrupt:
-            console.print("Stopped.")
+        console.print("Stopped.")
+
+
+def _names(hosts: Sequence[str]) -> list[str]:
+    names = [str(name) for name in hosts]
+    if patterns := [name for name in names if "*" in name]:
+        raise ValueError(f"serve.hosts has '{patterns[0]}': give whole names; a pattern would let foreign pages in.")
+    return names
+
+
+def _warning(host: str, port: int, hosts: Sequence[str]) -> str:
+    return (
+        f"serve.host={host} is not this machine alone: whoever can reach port {port} can use the model and see the "
+        f"run; there is no password and no encryption. Browsers elsewhere call it by "
+        f"{' or '.join([socket.gethostname(), *hosts])}; serve.hosts=[NAME] adds further names."
+    )
 
 
 def _speaker(run: RunFiles, config: DictConfig) -> Speaker:
@@ -80,13 +102,18 @@ def _speaker(run: RunFiles, config: DictConfig) -> Speaker:
     vectors = [load_adapter(run.folder / "adapters" / name) for name in names]
     if any(vector.base != backbone.fingerprint for vector in vectors):
         raise ValueError(
-            f"The run was made with another model than {backbone.name} in {config.model.dtype}: name it with "
-            f"model=... and model.dtype={stored['model']['dtype']} (its source was {stored['model']['source']})."
+            f"The run was made with another model than {backbone.name} in {config.model.dtype}: name it, model=... "
+            f"model.dtype={stored['model']['dtype']} (its source was {_in_words(stored['model']['source'])})."
         )
     generation = {name: setting for name, setting in stored["evaluation"]["generation"].items() if name != "_target_"}
     if config.serve.max_new_tokens is not None:
         generation["max_new_tokens"] = int(config.serve.max_new_tokens)
     return Speaker(backbone, vectors, CoefficientSpace(names, **stored["extrapolation"]), GenerationSpec(**generation))
+
+
+def _in_words(source: Mapping[str, Any]) -> str:
+    settings = ", ".join(f"{name} {setting}" for name, setting in source.items() if name != "_target_")
+    return f"{str(source['_target_']).rpartition('.')[2]}: {settings}"
 
 
 def _vector_names(run: RunFiles, values: list[str]) -> tuple[str, ...]:
@@ -98,10 +125,11 @@ def _vector_names(run: RunFiles, values: list[str]) -> tuple[str, ...]:
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    if not 0 <= port <= 65535:
+        raise ValueError(f"serve.port={port} is no port: choose one from 1 to 65535, or 0 for any that is free.")
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family)
-    except (OSError, OverflowError) as error:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
         raise OSError(
             f"{host}:{port} can't be listened at ({error}): choose another serve.host or serve.port."
         ) from error
