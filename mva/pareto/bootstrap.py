@@ -105,12 +105,24 @@ class Bootstrap:
 
         Shape and errors: as `interval`; both methods need the same number of seeds.
         """
-        rewards = _checked([*first, *second])
-        if len(first) != len(second):
-            raise ValueError(f"The methods have {len(first)} and {len(second)} seeds: compare the seeds they share.")
-        plus = self._replicates(rewards[: len(first)], statistic)
-        minus = self._replicates(rewards[len(first) :], lambda scores: -statistic(scores))
-        return Difference(self._interval([plus, minus], n_prompts=rewards[0].shape[1]))
+        return self.contrast([first], [second], statistic)
+
+    def contrast(self, plus: Sequence[Runs], minus: Sequence[Runs], statistic: Statistic) -> Difference:
+        """Add up methods and take others off, paired as in `difference`: of a 2 x 2 design, the interaction.
+
+        Shape and errors: as `difference`.
+        """
+        methods = [*plus, *minus]
+        rewards = _checked([run for runs in methods for run in runs])
+        sizes = [len(runs) for runs in methods]
+        if len(set(sizes)) > 1:
+            raise ValueError(f"The methods have {' and '.join(map(str, sizes))} seeds: compare the seeds they share.")
+        signs = [1] * len(plus) + [-1] * len(minus)
+        found = [self._replicates(_checked(runs), statistic) for runs in methods]
+        terms = [
+            (sign * estimates, sign * replicates) for sign, (estimates, replicates) in zip(signs, found, strict=True)
+        ]
+        return Difference(self._interval(terms, n_prompts=rewards[0].shape[1]))
 
     def score_intervals(self, run: ArrayLike) -> tuple[Floats, Floats]:
         """Bound every score of a run. Shape: `(n_candidates, n_prompts, n_values)` -> low and high `(n, k)`.

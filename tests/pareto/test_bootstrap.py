@@ -117,6 +117,15 @@ def test_a_difference_that_is_the_same_on_every_prompt_is_known_sharply():
     assert difference.verdict == "real"
 
 
+def test_a_contrast_adds_methods_up_and_takes_others_off_on_the_same_prompts():
+    prompts = gaussian(8, (1, 20, 1), sd=10.0)
+    a, b, c, d = ([prompts + level] for level in (3.0, 1.0, 1.5, 0.2))
+    interaction = Bootstrap(draws=20_000).contrast([a, d], [b, c], first_score).interval
+    assert interaction.estimate == pytest.approx(0.7)
+    assert interaction.low == pytest.approx(0.7, abs=0.2)
+    assert interaction.high == pytest.approx(0.7, abs=0.2)
+
+
 def test_a_handful_of_prompts_gives_no_verdict_whatever_they_say():
     worse = fronts(0, 9)[1]
     assert Bootstrap(draws=50).difference([worse + 5], [worse], first_score).verdict == "no verdict: too few samples"
