@@ -1,0 +1,209 @@
+"""Do both parts matter? Decorrelation x extrapolation, the paper's Table 1, with intervals and the interaction.
+
+    mva -m experiment=two_by_two penalty.strength=0,10 seed=0,1,2 hydra.sweep.dir=outputs/two_by_two
+    python experiments/two_by_two.py outputs/two_by_two
+
+A job fills two cells: all of its candidates are the box, those whose coefficients sum to 1 the simplex. A cell's number
+is the hypervolume on validation prompts, scores scaled to the range of all candidates of a seed: one reference point a
+seed. More candidates dominate more, whatever they are; so the box is measured with all of its candidates and again with
+as many as the simplex has, drawn at random, on average over draws (a hard test: nobody would choose them at random).
+Differences are paired by prompts and seeds. The fronts of the box are compared on held-out prompts, too; the simplex's
+are not scored there. Written into the folder: two_by_two.json and two_by_two.png.
+"""
+
+import argparse
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from functools import cache, partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from mva.pareto.bootstrap import Bootstrap, Interval
+from mva.pareto.hypervolume import hypervolume
+from mva.pareto.indicators import Yardstick
+from mva.records import write_json
+from mva.report.comparison import PALETTE, compare
+from mva.report.figures import save
+from mva.report.run_files import RunFiles
+from mva.report.surface import surfaces
+from mva.report.sweep_files import read_sweep
+
+Floats = NDArray[np.float64]
+Cell = tuple[str, str]
+PENALTIES, REGIONS = ("no penalty", "penalty"), ("simplex", "box")
+BOOTSTRAP = Bootstrap(draws=500)
+SUBSETS = 25
+REFERENCE = -0.1  # a tenth of the range below the worst score, as Yardstick.of places it
+
+
+def halves(folder: Path, strength: float | None = None) -> tuple[list[RunFiles], list[RunFiles]]:
+    """The runs without and with the penalty, in the order of the seeds that have both.
+
+    Raises:
+        ValueError: If no seed has both, or several strengths above 0 leave open which one is meant.
+    """
+    runs: dict[float, dict[int, RunFiles]] = defaultdict(dict)
+    for job in read_sweep(folder):
+        if job.run is not None:
+            config = yaml.safe_load(job.run.config)
+            runs[float(config["penalty"]["strength"])][int(config["seed"])] = job.run
+    strengths = sorted(set(runs) - {0.0}) if strength is None else [strength]
+    if len(strengths) > 1:
+        raise ValueError(f"The sweep has the penalty strengths {strengths}: choose one with --strength.")
+    with_penalty = runs[strengths[0]] if strengths else {}
+    seeds = sorted(set(runs[0.0]) & set(with_penalty))
+    if not seeds:
+        raise ValueError(f"{folder} has no seed that finished both without and with the penalty: run the sweep again.")
+    return [runs[0.0][seed] for seed in seeds], [with_penalty[seed] for seed in seeds]
+
+
+def cells(without: Sequence[RunFiles], with_penalty: Sequence[RunFiles]) -> dict[Cell, list[Floats]]:
+    """The rewards of each cell's candidates, one array a seed, scaled to the range of all candidates of the seed.
+
+    Shape: `(n_candidates, n_prompts, n_values)` each. The reference point is `REFERENCE` in every value.
+    """
+    found: dict[Cell, list[Floats]] = {cell: [] for cell in product(PENALTIES, REGIONS)}
+    for pair in zip(without, with_penalty, strict=True):
+        both = [surfaces(run)[0] for run in pair]
+        yardstick = Yardstick.of([surface.means for surface in both])
+        for penalty, surface in zip(PENALTIES, both, strict=True):
+            rewards = surface.numbers
+            scaled = yardstick.scale(rewards.reshape(-1, rewards.shape[2])).reshape(rewards.shape)
+            convex = (surface.coefficients.min(axis=1) >= 0) & (abs(surface.coefficients.sum(axis=1) - 1) < 1e-5)
+            found[penalty, "simplex"].append(scaled[convex])
+            found[penalty, "box"].append(scaled)
+    return found
+
+
+@cache
+def subsets(n: int, size: int) -> Floats:
+    """Which candidates each draw takes. Shape: `(SUBSETS, size)`; all of them in a single draw if there are no more."""
+    generator = np.random.default_rng([n, size])
+    draws = [generator.choice(n, size, replace=False) for _ in range(SUBSETS)] if n > size else [np.arange(n)]
+    return np.stack(draws)
+
+
+def mean_hypervolume(scores: Floats, size: int) -> float:
+    """The hypervolume of `size` of the candidates, on average over random draws."""
+    point = np.full(scores.shape[1], REFERENCE)
+    return float(np.mean([hypervolume(scores[rows], point) for rows in subsets(len(scores), size)]))
+
+
+def whole_hypervolume(scores: Floats) -> float:
+    """The hypervolume of all candidates."""
+    return mean_hypervolume(scores, len(scores))
+
+
+def measure(found: Mapping[Cell, Sequence[Floats]], bootstrap: Bootstrap) -> dict[str, Any]:
+    """By number of candidates: the cells, each part's effect without and with the other one, and the interaction."""
+    size = min(len(rewards) for penalty in PENALTIES for rewards in found[penalty, "simplex"])
+    record = {}
+    for name, statistic in (
+        ("all candidates", whole_hypervolume),
+        (f"{size} candidates each", partial(mean_hypervolume, size=size)),
+    ):
+        (off_simplex, off_box), (on_simplex, on_box) = ([found[p, r] for r in REGIONS] for p in PENALTIES)
+        contrasts = {
+            "extrapolation, no penalty": ([off_box], [off_simplex]),
+            "extrapolation, penalty": ([on_box], [on_simplex]),
+            "decorrelation, simplex": ([on_simplex], [off_simplex]),
+            "decorrelation, box": ([on_box], [off_box]),
+            "interaction": ([on_box, off_simplex], [on_simplex, off_box]),
+        }
+        differences = {effect: bootstrap.contrast(*sides, statistic) for effect, sides in contrasts.items()}
+        record[name] = {
+            "cells": {
+                ", ".join(cell): {"candidates": len(runs[0]), **described(bootstrap.interval(runs, statistic))}
+                for cell, runs in found.items()
+            },
+            "effects": {effect: {**described(d.interval), "verdict": d.verdict} for effect, d in differences.items()},
+        }
+    return record
+
+
+def held_out(without: Sequence[RunFiles], with_penalty: Sequence[RunFiles], bootstrap: Bootstrap) -> dict[str, Any]:
+    """What decorrelation does to the hypervolume of the box's front, on held-out prompts, all fronts on one yardstick.
+
+    Raises:
+        NotComparable: If the runs differ in rewards or prompts.
+    """
+    _, row = compare(dict(zip(PENALTIES, (without, with_penalty), strict=True)), bootstrap=bootstrap).rows
+    assert row.differences is not None
+    found = row.differences["hypervolume"]
+    return {**described(found.interval), "verdict": found.verdict}
+
+
+def described(interval: Interval) -> dict[str, Any]:
+    """An interval as plain data."""
+    return {"estimate": interval.estimate, "low": interval.low, "high": interval.high}
+
+
+def tables(record: dict[str, Any]) -> list[Table]:
+    """Lay out cells and effects."""
+    n = f"{record['seeds']} seeds, {record['prompts']} prompts"
+    shown = Table("candidates", "penalty, coefficients", "hypervolume", title=f"Cells ({n})")
+    effects = Table("candidates", "effect", "difference of hypervolumes", "verdict", title=f"Effects ({n})")
+    for number, one in record["validation"].items():
+        for cell, interval in one["cells"].items():
+            shown.add_row(number, f"{cell} ({interval['candidates']})", _interval(interval))
+        for effect, interval in one["effects"].items():
+            effects.add_row(number, effect, _interval(interval), interval["verdict"])
+    last = record["held_out"]
+    effects.add_row("fronts, held out", "decorrelation, box", _interval(last), last["verdict"])
+    return [shown, effects]
+
+
+def draw(record: dict[str, Any]) -> Figure:
+    """Draw the cells: where the lines are parallel, the two parts do not depend on each other."""
+    figure = Figure(figsize=(9, 4.2), layout="constrained")
+    panels = figure.subplots(1, len(record["validation"]), sharey=True)
+    for axes, (number, one) in zip(panels, record["validation"].items(), strict=True):
+        for k, penalty in enumerate(PENALTIES):
+            found = [one["cells"][f"{penalty}, {region}"] for region in REGIONS]
+            middle, bars = [c["estimate"] for c in found], [(c["low"], c["high"]) for c in found]
+            places = np.arange(len(REGIONS)) + 0.05 * k
+            axes.plot(places, middle, "o-", color=PALETTE[k], label=penalty)
+            axes.vlines(places, *zip(*bars, strict=True), color=PALETTE[k], linewidth=1.2, alpha=0.6)
+        axes.set(title=number, xticks=range(len(REGIONS)), xticklabels=REGIONS)
+        axes.grid(alpha=0.25)
+    panels[0].set_ylabel("hypervolume, scaled scores")
+    panels[0].legend(frameon=False)
+    return figure
+
+
+def _interval(one: Mapping[str, float]) -> str:
+    return f"{one['estimate']:.3f} ({one['low']:.3f} to {one['high']:.3f})"
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="a multirun's folder")
+    parser.add_argument("--strength", type=float, help="which penalty strength is held against 0, of several")
+    options = parser.parse_args()
+    without, with_penalty = halves(options.folder, options.strength)
+    found = cells(without, with_penalty)
+    record = {
+        "seeds": len(without),
+        "prompts": found["penalty", "box"][0].shape[1],
+        "held_out": held_out(without, with_penalty, BOOTSTRAP),
+        "validation": measure(found, BOOTSTRAP),
+    }
+    write_json(options.folder / "two_by_two.json", record)
+    save(draw(record), options.folder, "two_by_two", forms=())
+    console = Console(width=150)
+    console.print(*tables(record))
+    if len(without) == 1:
+        console.print("One seed: this speaks of these vectors, not of the methods.")
+
+
+if __name__ == "__main__":
+    main()
