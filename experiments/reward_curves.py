@@ -3,14 +3,16 @@
     mva experiment=reward_curves hydra.run.dir=outputs/reward_curves
     python experiments/reward_curves.py outputs/reward_curves
 
-Along every vector alone, along all vectors together, and (for every two vectors) over the plane; 95 % intervals over
-the validation prompts. Written into the folder: reward_curves.json, reward_curves.png and reward_planes.png.
+Along every vector alone, along all vectors together, and (for every two vectors) over the plane: scores, and gains over
+the base, which are paired over prompts; 95 % intervals over the validation prompts. Written into the folder:
+reward_curves.json, reward_curves.png, reward_gains.png and reward_planes.png.
 """
 
 import argparse
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -20,38 +22,50 @@ from mva.report.run_files import read_run
 from mva.report.surface import Surface, surfaces
 from mva.report.surface_figures import draw_curves, draw_planes
 
+Curves = dict[str, list[dict[str, Any]]]
 
-def curves(rewards: Surface) -> dict[str, list[dict[str, Any]]]:
-    """By ray: at every `coefficient` each value's mean `score`, `low` and `high`."""
-    found = {}
+
+def over_base(rewards: Surface) -> Surface:
+    """What every candidate gains over the base, prompt by prompt."""
+    return rewards.minus(rewards.at(np.zeros(len(rewards.vectors))))
+
+
+def curves(rewards: Surface) -> Curves:
+    """By ray: at every `coefficient` each value's `score` and its `gain` over the base, as mean, low and high."""
+    found: Curves = {}
     for name, direction in rewards.rays().items():
         levels, ray = rewards.along(direction)
-        columns = {"score": ray.means, **dict(zip(("low", "high"), ray.intervals(), strict=True))}
+        columns = {"score": _described(ray), "gain": _described(over_base(rewards).along(direction)[1])}
         found[name] = [
-            {
-                "coefficient": float(level),
-                **{what: dict(zip(rewards.measures, rows[k].tolist(), strict=True)) for what, rows in columns.items()},
-            }
+            {"coefficient": float(level), **{what: rows[k] for what, rows in columns.items()}}
             for k, level in enumerate(levels)
         ]
     return found
 
 
-def table(found: dict[str, list[dict[str, Any]]], values: tuple[str, ...]) -> Table:
+def table(found: Curves, values: tuple[str, ...]) -> Table:
     """Lay the curves out; each value's best score on a ray is bold."""
-    shown = Table("vector", "coefficient", *values, title="Scores with 95 % intervals over prompts")
+    shown = Table("vector", "coefficient", title="Score, and gain over the base with its 95 % interval")
+    for value in values:
+        shown.add_column(value, justify="right")
     for name, points in found.items():
-        best = {value: max(points, key=lambda point, v=value: point["score"][v]) for value in values}
+        best = {value: max(point["score"][value][0] for point in points) for value in values}
         for point in points:
-            cells = [
-                f"{point['score'][value]:.2f} ({point['low'][value]:.2f} to {point['high'][value]:.2f})"
-                for value in values
-            ]
-            bold = [
-                f"[bold]{cell}[/]" if point is best[value] else cell for value, cell in zip(values, cells, strict=True)
-            ]
-            shown.add_row(name, f"{point['coefficient']:g}", *bold, end_section=point is points[-1])
+            shown.add_row(name, f"{point['coefficient']:g}", *(_cell(point, value, best[value]) for value in values))
+        shown.add_section()
     return shown
+
+
+def _described(ray: Surface) -> list[dict[str, list[float]]]:
+    """Mean, low and high by value, at every level."""
+    rows = np.stack([ray.means, *ray.intervals()], axis=2)
+    return [dict(zip(ray.measures, row.tolist(), strict=True)) for row in rows]
+
+
+def _cell(point: dict[str, Any], value: str, best: float) -> str:
+    score, (gain, low, high) = point["score"][value][0], point["gain"][value]
+    style = "[bold]" if score == best else "[not bold]"
+    return f"{style}{score:.2f}[/]   {gain:+.2f} ({low:+.2f} to {high:+.2f})"
 
 
 def main() -> None:
@@ -63,6 +77,7 @@ def main() -> None:
     found = curves(rewards)
     write_json(folder / "reward_curves.json", {"rays": found, "n_prompts": rewards.numbers.shape[1]})
     save(draw_curves(rewards), folder, "reward_curves", forms=())
+    save(draw_curves(over_base(rewards)), folder, "reward_gains", forms=())
     planes = draw_planes(rewards, title="Score over the box")
     if planes is not None:
         save(planes, folder, "reward_planes", forms=())

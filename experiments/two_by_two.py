@@ -175,6 +175,7 @@ def draw(record: dict[str, Any]) -> Figure:
         axes.set(title=number, xticks=range(len(REGIONS)), xticklabels=REGIONS)
         axes.grid(alpha=0.25)
     panels[0].set_ylabel("hypervolume, scaled scores")
+    panels[0].set_ylim(bottom=0)  # no volume is below 0, though an interval made of replicates may reach there
     panels[0].legend(frameon=False)
     return figure
 

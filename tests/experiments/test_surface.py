@@ -79,17 +79,21 @@ def test_reward_curves_give_every_rays_scores_above_the_base(tmp_path, grid_run,
     rays = json.loads((folder / "reward_curves.json").read_text())["rays"]
 
     def gains(ray, value):
-        return [point["score"][value] - rays[ray][0]["score"][value] for point in rays[ray]]
+        return [point["gain"][value][0] for point in rays[ray]]
 
     assert [point["coefficient"] for point in rays[ALL]] == [0, 0.5, 1]
     np.testing.assert_allclose(gains("helpful", "helpful"), [0, 0.5, 1])
     np.testing.assert_allclose(gains("helpful", "harmless"), [0, 0, 0])
     np.testing.assert_allclose(gains(ALL, "helpful"), [0, 0.375, 0.75])
     np.testing.assert_allclose(gains(ALL, "harmless"), [0, 1, 2])
-    for point in rays[ALL]:
-        assert point["low"]["helpful"] < point["score"]["helpful"] < point["high"]["helpful"]
+    base, last = rays[ALL][0]["score"]["harmless"], rays[ALL][-1]
+    assert last["score"]["harmless"][0] - base[0] == pytest.approx(2)
+    low, high = last["score"]["harmless"][1:]
+    assert high - low > 1, "prompts differ by a lot"
+    assert last["gain"]["harmless"][1:] == pytest.approx([2, 2]), "but all candidates alike"
     assert "all together" in said
     assert (folder / "reward_curves.png").exists()
+    assert (folder / "reward_gains.png").exists()
     assert (folder / "reward_planes.png").exists()
 
 
