@@ -1,6 +1,6 @@
 """What does each estimator's penalty do to the vectors, to their values and to the front?
 
-    python experiments/estimator_ablation.py run --data bundled      # hours on 2 cores; goes on where it stopped
+    python experiments/estimator_ablation.py run --data bundled --seeds 0   # a seed a process; goes on where it stopped
     python experiments/estimator_ablation.py summarise --data bundled
 
 Every seed has one unpenalised arm, and for every estimator a weak and a strong one. Strengths can't be the same number
@@ -8,28 +8,29 @@ for all: estimators differ in scale by orders of magnitude. So a strength is set
 pay, `strength * sum_m max(0, D_m) = price`, in nats beside a preference loss that starts at log 2 = 0.69: 0.1 is weak,
 1 is strong.
 
-The dependence of all vectors is measured by all estimators, whichever was trained with. Hypervolumes of one seed share
-rewards, prompts and reference point; ratios to the unpenalised arm are paired by seed, with Student's t intervals.
+The dependence of all vectors is measured by all estimators, whichever was trained with. Arms of one seed share model,
+data, rewards, prompts and the first vector; hypervolumes share a reference point; ratios to the unpenalised arm are
+paired by seed, with Student's t intervals. One arm alone, with its report: `mva experiment=estimator_ablation ...`.
 """
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from hydra import compose, initialize_config_dir
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 from scipy.stats import t as student_t
 
+from mva.apps import assemble
+from mva.apps.command import conf_folder
 from mva.estimators.club import CLUB
 from mva.estimators.correlation import Correlation
 from mva.estimators.cross_correlation import CrossCorrelation
@@ -41,9 +42,16 @@ from mva.estimators.normalized_hsic import NormalizedHSIC
 from mva.estimators.orthogonal import Orthogonal
 from mva.estimators.samples import dependence, per_module
 from mva.estimators.subspace_overlap import SubspaceOverlap
-from mva.models.adapter_files import load_adapter
+from mva.evaluation.evaluator import Evaluator
+from mva.evaluation.ledger import Ledger
+from mva.experiment import Session
+from mva.models.value_vector import ValueVector
+from mva.objectives.decorrelation import Decorrelation
 from mva.pareto.hypervolume import hypervolume
+from mva.pipeline import make_evaluator, make_rewards, train_vectors
 from mva.report.figures import save
+from mva.seeding import seed_everything
+from mva.stages import Stages
 
 ESTIMATORS: dict[str, Any] = {
     "hsic": HSIC(),
@@ -60,89 +68,110 @@ ESTIMATORS: dict[str, Any] = {
 PRICES = {"weak": 0.1, "strong": 1.0}
 DATA = {
     "bundled": [],
-    "hh": ["data=hh", "data.max_train_pairs=300"],
+    "hh": ["data=hh", "data.max_train_pairs=300", "data.limits.response=64"],
 }
-VALUES = ("helpful", "harmless")
+FIRST, SECOND = VALUES = ("helpful", "harmless")
+Vectors = Sequence[ValueVector]
 
 
 @dataclass(frozen=True)
-class Arm:
-    """One run: an estimator at a price (nats), or none."""
+class Laboratory:
+    """What the arms of one seed share."""
 
-    home: Path
-    seed: int
-    estimator: str = "none"
-    price: str = "none"
+    session: Session
+    folder: Path
 
-    @property
-    def folder(self) -> Path:
-        """Where it runs."""
-        return self.home / f"seed{self.seed}" / f"{self.estimator}-{self.price}"
+    def train(self, estimator: str, strength: float) -> Vectors:
+        """Train both vectors, the second with a penalty; what was trained before is found in the store."""
+        measure = ESTIMATORS.get(estimator, Correlation())  # with strength 0 it is never asked
+        experiment = replace(self.session.experiment, decorrelation=Decorrelation(measure, strength=strength))
+        return train_vectors(replace(self.session, experiment=experiment), log=lambda _metrics, _step: None)
 
-    @property
-    def done(self) -> bool:
-        """Whether it has run to its end."""
-        return (self.folder / "report.html").exists()
+    @cached_property
+    def plain(self) -> Vectors:
+        """The vectors without a penalty."""
+        return self.train("none", 0.0)
 
-    def scores(self) -> np.ndarray:
-        """Scores of its candidates on validation prompts. Shape: `(candidates, values)`."""
-        lines = [json.loads(line) for line in (self.folder / "candidates.jsonl").read_text().splitlines()]
-        found = {line["id"]: line["scores"] for line in lines if line["split"] == "validation"}
-        return np.array([[scores[value] for value in VALUES] for scores in found.values()])
+    def evaluator(self, vectors: Vectors) -> Evaluator:
+        """Score combinations of these vectors."""
+        return make_evaluator(self.session, vectors, self._rewards, self._ledger, split="validation")
 
-    def vectors(self) -> list[dict[str, Any]]:
-        """The factors of its two vectors, in the order of training."""
-        return [dict(load_adapter(self.folder / "adapters" / value).factors) for value in VALUES]
+    def score(self, vectors: Vectors) -> dict[str, dict[str, float]]:
+        """Scores of the listed candidates, by id. Those without the second vector are the unpenalised arm's."""
+        e, own, plain = self.session.experiment, self.evaluator(vectors), self.evaluator(self.plain)
+        candidates = e.search.start(e.space, seed=e.seed).ask()
+        scored = own([c for c in candidates if c.coefficients[SECOND]])
+        alike = plain([c for c in candidates if not c.coefficients[SECOND]])
+        return {one.candidate.id: dict(one.scores) for one in (*scored, *alike)}
 
-    def record(self, name: str) -> Any:
-        """One of its JSON records."""
-        return json.loads((self.folder / f"{name}.json").read_text())
+    def own_score_difference(self, vectors: Vectors) -> float:
+        """How much more the second vector alone gives its own value than without a penalty, on average over prompts."""
+        alone = self.session.experiment.space.alone(SECOND)
+        ours, plain = (np.mean(self.evaluator(v).rewards_of(alone, SECOND)) for v in (vectors, self.plain))
+        return float(ours - plain)
+
+    @cached_property
+    def _rewards(self) -> dict[str, Any]:
+        return make_rewards(self.session, [])
+
+    @cached_property
+    def _ledger(self) -> Ledger:
+        return Ledger(self.folder)
 
 
-def strength(estimator: str, unpenalised: Arm) -> float:
-    """The strength at which the unpenalised vectors would pay one nat."""
-    first, second = unpenalised.vectors()
+def open_laboratory(folder: Path, seed: int, overrides: Sequence[str]) -> Laboratory:
+    """Compose the configuration, load model and data."""
+    words = ["experiment=estimator_ablation", f"seed={seed}", *overrides]
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        experiment = assemble.experiment(compose("config", words))
+    seed_everything(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    data, _ = experiment.data.load(experiment.values)
+    return Laboratory(Session(experiment, experiment.model.load(), data, Stages(folder)), folder)
+
+
+def strength_of(estimator: str, price: float, plain: Vectors) -> float:
+    """The strength at which the unpenalised vectors would pay `price` nats."""
     chosen = ESTIMATORS[estimator]
+    first, second = (vector.factors for vector in plain)
     found = per_module(chosen, chosen.default_view, second, [first])
-    return 1.0 / max(1e-6, sum(max(0.0, float(value)) for value in found.values()))
+    return price / max(1e-6, sum(max(0.0, float(value)) for value in found.values()))
 
 
-def execute(arm: Arm, data: str, penalty: float, threads: int) -> str:
-    """Run one arm in a process of its own, unless it is done."""
-    if arm.done:
-        return "done before"
-    command = [sys.executable, "-m", "mva.apps.run", "experiment=estimator_ablation", *DATA[data]]
-    command += [f"estimator={arm.estimator}", f"penalty.strength={penalty:.6g}", f"seed={arm.seed}", "tracking=local"]
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
-    arm.folder.mkdir(parents=True, exist_ok=True)
-    with (arm.folder / "output.log").open("w") as log:
-        code = subprocess.run(
-            [*command, f"hydra.run.dir={arm.folder}", "report.forms=[]"],
-            env=environment,
-            stdout=log,
-            stderr=log,
-            check=False,
-        ).returncode
-    return "ok" if code == 0 else f"FAILED with {code}, see {arm.folder / 'output.log'}"
+def measured(vectors: Vectors) -> dict[str, float]:
+    """Dependence of two vectors by every estimator, summed over modules."""
+    first, second = (vector.factors for vector in vectors)
+    return {name: float(dependence(e, e.default_view, second, [first])) for name, e in ESTIMATORS.items()}
 
 
-def run(home: Path, data: str, seeds: Sequence[int], estimators: Sequence[str], jobs: int) -> None:
-    """Run all arms; strong prices first, and all seeds of an estimator together: what is finished can be summarised."""
-    console, threads = Console(), max(1, (os.cpu_count() or 1) // jobs)
-    bases = [Arm(home, seed) for seed in seeds]
-    arms = [Arm(home, seed, e, price) for price in reversed(PRICES) for e in estimators for seed in seeds]
-    with ThreadPoolExecutor(jobs) as pool:
-        for arm, outcome in zip(bases, pool.map(lambda arm: execute(arm, data, 0.0, threads), bases), strict=True):
-            console.print(f"{arm.folder}: {outcome}")
+def run(folder: Path, seed: int, estimators: Sequence[str], overrides: Sequence[str]) -> None:
+    """Run the arms of a seed that arms.jsonl does not hold yet, strong prices first; each is a line of that file."""
+    path, laboratory = folder / "arms.jsonl", open_laboratory(folder, seed, overrides)
+    known = {(row["estimator"], row["price"]) for row in rows_of(path)}
+    arms = [("none", "none"), *((e, price) for price in reversed(PRICES) for e in estimators)]
+    for estimator, price in arms:
+        if (estimator, price) in known:
+            continue
+        strength = strength_of(estimator, PRICES[price], laboratory.plain) if price in PRICES else 0.0
+        vectors = laboratory.train(estimator, strength)
+        row = {
+            "seed": seed,
+            "estimator": estimator,
+            "price": price,
+            "strength": strength,
+            "norms": {vector.value: vector.norm() for vector in vectors},
+            "dependence": measured(vectors),
+            "scores": laboratory.score(vectors),
+            "score_difference": laboratory.own_score_difference(vectors),
+        }
+        with path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        Console().print(f"seed {seed}: {estimator}, {price}, strength {strength:.4g}")
 
-        def penalised(arm: Arm) -> str:
-            if arm.done:
-                return "done before"
-            penalty = PRICES[arm.price] * strength(arm.estimator, Arm(home, arm.seed))
-            return f"strength {penalty:.4g}, " + execute(arm, data, penalty, threads)
 
-        for arm, outcome in zip(arms, pool.map(penalised, arms), strict=True):
-            console.print(f"{arm.folder}: {outcome}")
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    """The arms that have run."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def interval(numbers: Sequence[float]) -> tuple[float, float]:
@@ -152,39 +181,25 @@ def interval(numbers: Sequence[float]) -> tuple[float, float]:
     return float(np.mean(numbers)), half
 
 
-def measured(arm: Arm) -> dict[str, float]:
-    """Dependence of the arm's vectors by every estimator, summed over modules."""
-    first, second = arm.vectors()
-    return {name: float(dependence(e, e.default_view, second, [first])) for name, e in ESTIMATORS.items()}
-
-
-def facts(home: Path, seed: int) -> Iterator[dict[str, Any]]:
+def facts(rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """What each arm of a seed found; hypervolumes share the worst scores of all of its arms as reference point."""
-    everything = [Arm(home, seed), *(Arm(home, seed, e, p) for p in PRICES for e in ESTIMATORS)]
-    arms = [arm for arm in everything if arm.done]
-    scores = {arm: arm.scores() for arm in arms}
-    reference = np.concatenate(list(scores.values())).min(axis=0)
-    plain = hypervolume(scores[arms[0]], reference)
-    for arm in arms:
-        kept = arm.record("preservation")["values"].get("harmless") if arm.price != "none" else None
-        norms = arm.record("dependence")["norms"]
+    scores = [np.array([[one[value] for value in VALUES] for one in row["scores"].values()]) for row in rows]
+    reference = np.concatenate(scores).min(axis=0)
+    volumes = [hypervolume(one, reference) for one in scores]
+    plain = next(number for number, row in enumerate(rows) if row["price"] == "none")
+    for row, volume in zip(rows, volumes, strict=True):
         yield {
-            "seed": seed,
-            "estimator": arm.estimator,
-            "price": arm.price,
-            "hypervolume": hypervolume(scores[arm], reference),
-            "hypervolume_ratio": hypervolume(scores[arm], reference) / plain,
-            "norm_kept": kept["norm"] / kept["norm_independent"] if kept else 1.0,
-            "norms": norms,
-            "score_difference": kept["difference"] if kept else 0.0,
-            "dependence": measured(arm),
+            **row,
+            "hypervolume": volume,
+            "hypervolume_ratio": volume / volumes[plain],
+            "norm_kept": row["norms"][SECOND] / rows[plain]["norms"][SECOND],
         }
 
 
 def summarise(home: Path, seeds: Sequence[int]) -> None:
     """Write results.json and the figure, and print the table."""
-    torch.manual_seed(0)
-    rows = [row for seed in seeds if Arm(home, seed).done for row in facts(home, seed)]
+    found = [rows_of(home / f"seed{seed}" / "arms.jsonl") for seed in seeds]
+    rows = [row for one in found if one for row in facts(one)]
     (home / "results.json").write_text(json.dumps(rows, indent=1))
     table = Table("estimator", "price", "seeds", "hypervolume / unpenalised", "norm kept", "own score lost or won")
     for name in ("cosine / unpenalised", "overlap of A / unpenalised", "its own dependence, unpenalised", "penalised"):
@@ -232,12 +247,14 @@ def main() -> None:
     parser.add_argument("--data", choices=list(DATA), default="bundled")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--estimators", nargs="+", choices=list(ESTIMATORS), default=list(ESTIMATORS))
-    parser.add_argument("--jobs", type=int, default=2, help="runs at the same time")
     parser.add_argument("--home", type=Path, default=Path("outputs/estimator_ablation"))
-    options = parser.parse_args()
+    parser.add_argument("overrides", nargs="*", help="further words for the configuration: model.dtype=bfloat16")
+    options = parser.parse_intermixed_args()
     home = options.home / options.data
-    if options.step == "run":
-        run(home, options.data, options.seeds, options.estimators, options.jobs)
+    for seed in options.seeds if options.step == "run" else ():
+        torch.manual_seed(seed)
+        words = [*DATA[options.data], *options.overrides]
+        run(home / f"seed{seed}", seed, options.estimators, words)
     summarise(home, options.seeds)
 
 

@@ -61,12 +61,12 @@ def test_the_records_agree_with_each_other(smoke):
     ledger = records(run_folder / "candidates.jsonl")
     validation = {line["id"]: line for line in ledger if line["split"] == "validation"}
     held_out = {line["id"]: line for line in ledger if line["split"] == "test"}
-    assert front["n_candidates"] == len(validation) == 9
+    assert front["n_candidates"] == len(validation) == 25
     for point in front["points"]:
         assert point["scores"] == validation[point["id"]]["scores"]
         assert point["scores_held_out"] == held_out[point["id"]]["scores"]
     generations = records(run_folder / "generations.jsonl")
-    assert len([g for g in generations if g["split"] == "validation"]) == 9 * 6
+    assert len([g for g in generations if g["split"] == "validation"]) == 25 * 6
     line = validation[front["points"][0]["id"]]
     rewards = [g["rewards"]["helpful"] for g in generations if g["id"] == line["id"] and g["split"] == "validation"]
     assert line["scores"]["helpful"] == pytest.approx(sum(rewards) / len(rewards))

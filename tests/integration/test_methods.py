@@ -48,7 +48,7 @@ def test_every_method_hands_over_a_front_of_the_same_values(method, tmp_path, ca
     assert front.values == ("helpful", "harmless")
     assert front.n_candidates == N_CANDIDATES[method]
     assert front.points
-    assert all(set(point.candidate.coefficients) == set(session.experiment.space.values) for point in front.points)
+    assert all(set(point.coefficients) == set(session.experiment.space.values) for point in front.points)
     assert front.hypervolume_held_out is not None
 
 
