@@ -144,11 +144,11 @@ def measured(vectors: Vectors) -> dict[str, float]:
     return {name: float(dependence(e, e.default_view, second, [first])) for name, e in ESTIMATORS.items()}
 
 
-def run(folder: Path, seed: int, estimators: Sequence[str], overrides: Sequence[str]) -> None:
-    """Run the arms of a seed that arms.jsonl does not hold yet, strong prices first; each is a line of that file."""
+def run(folder: Path, seed: int, estimators: Sequence[str], prices: Sequence[str], overrides: Sequence[str]) -> None:
+    """Run the arms of a seed that arms.jsonl does not hold yet; each is a line of that file."""
     path, laboratory = folder / "arms.jsonl", open_laboratory(folder, seed, overrides)
     known = {(row["estimator"], row["price"]) for row in rows_of(path)}
-    arms = [("none", "none"), *((e, price) for price in reversed(PRICES) for e in estimators)]
+    arms = [("none", "none"), *((e, price) for price in prices for e in estimators)]
     for estimator, price in arms:
         if (estimator, price) in known:
             continue
@@ -247,6 +247,7 @@ def main() -> None:
     parser.add_argument("--data", choices=list(DATA), default="bundled")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--estimators", nargs="+", choices=list(ESTIMATORS), default=list(ESTIMATORS))
+    parser.add_argument("--prices", nargs="+", choices=list(PRICES), default=["strong", "weak"])
     parser.add_argument("--home", type=Path, default=Path("outputs/estimator_ablation"))
     parser.add_argument("overrides", nargs="*", help="further words for the configuration: model.dtype=bfloat16")
     options = parser.parse_intermixed_args()
@@ -254,7 +255,7 @@ def main() -> None:
     for seed in options.seeds if options.step == "run" else ():
         torch.manual_seed(seed)
         words = [*DATA[options.data], *options.overrides]
-        run(home / f"seed{seed}", seed, options.estimators, words)
+        run(home / f"seed{seed}", seed, options.estimators, options.prices, words)
     summarise(home, options.seeds)
 
 
