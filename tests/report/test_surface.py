@@ -3,6 +3,7 @@ from itertools import product
 import numpy as np
 import pytest
 
+from mva.pareto.bootstrap import Bootstrap
 from mva.report.run_files import read_run
 from mva.report.surface import ALL, NotScored, Surface, holds_from, interference, surfaces
 from mva.report.surface_figures import draw_curves, draw_planes
@@ -47,6 +48,15 @@ def test_signs_tell_what_the_noise_does_not_hide_and_never_tell_of_a_few_prompts
     assert (residuals.signs()[bends, 0] == -1).all()
     assert (surface(bent, noise=30.0).residuals().signs()[:, 0] == 0).mean() > 0.8
     assert not surface(bent, n_prompts=9).residuals().signs().any()
+
+
+def test_residuals_of_linear_scores_are_rarely_told_from_zero():
+    whole, told = surface(lambda a, b: (a, b)), []
+    for trial in range(80):
+        noise = np.random.default_rng(trial).normal(size=whole.numbers.shape)
+        noisy = Surface(whole.vectors, whole.measures, whole.coefficients, whole.numbers + noise)
+        told.append((noisy.residuals().signs(Bootstrap(draws=200))[whole.coefficients.sum(axis=1) > 1] != 0).mean())
+    assert 0.02 < np.mean(told) < 0.11  # 5 % with many prompts; twelve, and the candidates' common corners, blur it
 
 
 def test_intervals_know_how_the_prompts_differ_and_pairing_takes_that_away():
