@@ -82,6 +82,6 @@ def load_backbone(
 
 
 def _contiguous(_head: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    # Decoding slices each row's last position out. On the CPU, torch multiplies such strided rows one by one, and in half
-    # precision copies the head's weights for each of them: gigabytes, and two fifths of a batch's time.
+    # Decoding slices each row's last position out. On the CPU, torch multiplies such strided rows one by one, and in
+    # half precision copies the head's weights for each of them: gigabytes, and two fifths of a batch's time.
     return (inputs[0].contiguous(), *inputs[1:])
