@@ -101,8 +101,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mva-data",
         description=__doc__,
-        epilog="Reads .jsonl, .jsonl.gz, .parquet and .csv. Finds unusable rows, duplicates, contradictions, and prompts\n"
-        "that several files share. Exits with 1 if there is any problem.",
+        epilog="Reads .jsonl, .jsonl.gz, .parquet and .csv. Finds unusable rows, duplicates, contradictions, and\n"
+        "prompts that several files share. Exits with 1 if there is any problem.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("files", nargs="+", metavar="FILE", help="the files to check")

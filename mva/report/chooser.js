@@ -73,5 +73,11 @@
     button.addEventListener("click", () => choose(button.dataset.candidate)));
   document.querySelectorAll(".js-plotly-plot").forEach((figure) =>
     figure.on("plotly_click", (event) => choose(event.points[0].customdata)));
-  window.addEventListener("load", prefer);
+  window.addEventListener("load", () => {
+    const named = location.hash.slice(1); // a sweep's page links to one candidate
+    prefer();
+    if (!byId.has(named)) return;
+    choose(named);
+    document.getElementById("chosen").scrollIntoView();
+  });
 })();

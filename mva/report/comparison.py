@@ -60,8 +60,8 @@ def compare(groups: Mapping[str, Sequence[RunFiles]], *, bootstrap: Bootstrap | 
     """
     bootstrap = bootstrap or Bootstrap()
     runs = [run for group in groups.values() for run in group]
-    prompts = _shared(runs)
-    rewards = {label: [held_out_rewards(run, prompts) for run in group] for label, group in groups.items()}
+    prompts, values = shared_prompts(runs), _values(runs)
+    rewards = {label: [held_out_rewards(run, prompts, values) for run in group] for label, group in groups.items()}
     scores = {label: [array.mean(axis=1) for array in arrays] for label, arrays in rewards.items()}
     yardstick = Yardstick.of([array for arrays in scores.values() for array in arrays])
     measures = {one.name: one.measure for one in yardstick.indicators()}
@@ -85,15 +85,13 @@ def compare(groups: Mapping[str, Sequence[RunFiles]], *, bootstrap: Bootstrap | 
         for label, arrays in rewards.items()
     )
     better = {one.name: one.better for one in yardstick.indicators()}
-    assert runs[0].front is not None
-    return Comparison(runs[0].front.values, rows, better, len(prompts))
+    return Comparison(values, rows, better, len(prompts))
 
 
-def held_out_rewards(run: RunFiles, prompts: Sequence[str]) -> NDArray[np.float64]:
+def held_out_rewards(run: RunFiles, prompts: Sequence[str], values: Sequence[str]) -> NDArray[np.float64]:
     """Per-prompt rewards of the front's candidates. Shape: `(n_points, n_prompts, n_values)`."""
     assert run.front is not None
     lines = {(g["id"], g["prompt_id"]): g["rewards"] for g in run.generations if g["split"] == "test"}
-    values = run.front.values
     return np.array(
         [[[lines[point.id, prompt][value] for value in values] for prompt in prompts] for point in run.front.points]
     )
@@ -147,8 +145,18 @@ def _difference(row: Row) -> str:
     return f"{interval.estimate:+.3g} ({interval.low:.3g} to {interval.high:.3g}): {found.verdict}"
 
 
-def _shared(runs: Iterable[RunFiles]) -> list[str]:
-    """List the held-out prompts that all runs answered."""
+def _values(runs: Sequence[RunFiles]) -> tuple[str, ...]:
+    """One order of the values for all runs, who may each have their own."""
+    assert runs[0].front is not None
+    return runs[0].front.values
+
+
+def shared_prompts(runs: Iterable[RunFiles]) -> list[str]:
+    """List the held-out prompts that all runs answered.
+
+    Raises:
+        NotComparable: If a run has no front on held-out prompts, or runs differ in rewards or prompts.
+    """
     keys, prompts = set(), set()
     for run in runs:
         if run.front is None or any(point.scores_held_out is None for point in run.front.points):

@@ -7,9 +7,9 @@ from typing import Any
 from mva.report.front_view import FrontView, front_view, hypervolume_curve, side_by_side
 from mva.report.interactive import front_figures
 from mva.report.run_files import RunFiles, read_run
-from mva.report.sweep_filters import facets
+from mva.report.sweep_filters import NOT_SET, facets, settings_of
 from mva.report.sweep_interactive import joint_figures
-from mva.report.sweep_tables import job_rows
+from mva.report.sweep_record import job_record
 from mva.report.sweep_view import SweepView
 from mva.report.tables import candidate_rows, front_rows
 from mva.tracking.base import RunIdentity, Tracker, TrackerSpec
@@ -58,7 +58,7 @@ def publish_sweep(view: SweepView, spec: TrackerSpec) -> None:
     folder, found = view.folder, facets(view.jobs)
     config = {"jobs": len(view.jobs), "swept": {facet.key: list(facet.choices) for facet in found}}
     with spec.start(RunIdentity(folder, folder.name, folder.name, "report", config)) as tracker:
-        tracker.table("jobs", *job_rows(view))
+        tracker.table("jobs", *_job_table(view))
         for number, front in enumerate(view.fronts):
             for k, figure in enumerate(joint_figures(front)):
                 tracker.plot("_".join(["joint_front", *(str(n) for n in (number, k) if number or k)]), figure)
@@ -68,6 +68,19 @@ def publish_sweep(view: SweepView, spec: TrackerSpec) -> None:
         records = [folder / name for name in ("sweep.json", "front.png", "report.html") if (folder / name).is_file()]
         tracker.artifact("sweep", "sweep", records, aliases=[folder.name])
         tracker.summary(_sweep_results(view))
+
+
+def _job_table(view: SweepView) -> tuple[list[str], list[list[object]]]:
+    """Columns and rows, one a job: its settings, how it ended and its numbers as numbers, to be sorted and plotted."""
+    keys = [facet.key for facet in facets(view.jobs)]
+    rows: list[list[object]] = []
+    columns: list[str] = []
+    for job in view.jobs:
+        record = {name: fact for name, fact in job_record(view, job).items() if name not in ("overrides", "label")}
+        settings = settings_of(job)
+        columns = [*keys, *record]
+        rows.append([*(settings.get(key, NOT_SET) for key in keys), *record.values()])
+    return columns, rows
 
 
 def results(run: RunFiles, view: FrontView) -> dict[str, Any]:

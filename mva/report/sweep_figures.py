@@ -1,6 +1,7 @@
 """A sweep's front for papers (PNG), drawn with matplotlib."""
 
 import textwrap
+from collections.abc import Sequence
 from itertools import combinations
 
 from matplotlib.axes import Axes
@@ -13,6 +14,10 @@ from mva.report.sweep_view import JobFront, JointFront, SweepView
 PALETTE = (BLUE, VERMILION, GREEN, ORANGE, "#CC79A7", "#56B4E9", "#7a6a00")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 _Z95 = 1.96
+_MOST_INSIDE = 4
+"""Settings whose legend finds room among the points; of more it stands below."""
+_SHORT = 24
+"""Characters of labels that stand in two columns."""
 
 
 def draw_sweep(view: SweepView) -> Figure:
@@ -24,7 +29,8 @@ def draw_sweep(view: SweepView) -> Figure:
     ]
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(6.6 * columns, 5.4 * rows + 0.6), layout="constrained")
+    below = max(0.17 * len(front.drawn) if len(front.drawn) > _MOST_INSIDE else 0 for front in view.fronts)
+    figure = Figure(figsize=(6.6 * columns, (5.4 + below) * rows + 0.6), layout="constrained")
     grid = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
@@ -40,8 +46,8 @@ def draw_sweep(view: SweepView) -> Figure:
 
 
 def style_of(number: int) -> tuple[str, int]:
-    """Choose a job's colour and the number of its marker; they repeat only after 42 jobs."""
-    return PALETTE[number % len(PALETTE)], number // len(PALETTE) % len(MARKERS)
+    """Choose a setting's colour and the number of its marker; both change, and repeat together only after 42."""
+    return PALETTE[number % len(PALETTE)], number % len(MARKERS)
 
 
 def _reference(view: SweepView) -> str:
@@ -56,15 +62,19 @@ def _draw_panel(axes: Axes, front: JointFront, x: str, y: str) -> None:
     if front.of_single_candidates:
         _draw_candidates(axes, front, x, y)
     else:
-        for number, one in enumerate(front.jobs):
-            _draw_job(axes, one, number, x, y)
+        for number, (label, jobs) in enumerate(front.drawn):
+            _draw_jobs(axes, label, jobs, number, x, y)
         _scatter(axes, [c for _, c in front.members], x, y, s=110, facecolors="none", edgecolors="black",
                  linewidths=1.1, label="on the joint front", zorder=4)  # fmt: skip
         base = [c for one in front.jobs for c in one.view.candidates if c.kind == BASE][:1]
         _scatter(axes, base, x, y, s=70, marker="X", color="black", label="base", zorder=5)
     axes.set(xlabel=f"{x} score (higher is better)", ylabel=f"{y} score (higher is better)" if x != y else "")
     axes.grid(alpha=0.25)
-    axes.legend(frameon=False, fontsize=7.5, loc="best")
+    if front.of_single_candidates or len(front.drawn) <= _MOST_INSIDE:
+        axes.legend(frameon=False, fontsize=7.5, loc="best")
+    else:
+        columns = 1 if max(len(label) for label, _ in front.drawn) > _SHORT else 2
+        axes.legend(frameon=False, fontsize=7.5, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=columns)
 
 
 def _draw_candidates(axes: Axes, front: JointFront, x: str, y: str) -> None:
@@ -89,13 +99,16 @@ def _draw_candidates(axes: Axes, front: JointFront, x: str, y: str) -> None:
         axes.annotate(text, place, textcoords="offset points", xytext=(7, 6), fontsize=8)
 
 
-def _draw_job(axes: Axes, one: JobFront, number: int, x: str, y: str) -> None:
+def _draw_jobs(axes: Axes, label: str, jobs: Sequence[JobFront], number: int, x: str, y: str) -> None:
     colour, marker = style_of(number)
-    rest = [c for c in one.view.candidates if not c.on_front and c.kind != BASE]
+    rest = [c for one in jobs for c in one.view.candidates if not c.on_front and c.kind != BASE]
     _scatter(axes, rest, x, y, s=14, marker=MARKERS[marker], color=colour, alpha=0.25, linewidths=0)
-    label = f"{textwrap.shorten(one.label, 60)}: {one.hypervolume:.3g}"
-    _scatter(axes, one.view.on_front, x, y, s=46, marker=MARKERS[marker], color=colour, linewidths=0, label=label)
-    if len(one.view.values) == 2:
+    volume = sum(one.hypervolume for one in jobs) / len(jobs)
+    of = f" (mean of {len(jobs)})" if len(jobs) > 1 else ""
+    fronts = [c for one in jobs for c in one.view.on_front]
+    label = f"{textwrap.shorten(label, 60)}: {volume:.3g}{of}"
+    _scatter(axes, fronts, x, y, s=46, marker=MARKERS[marker], color=colour, linewidths=0, label=label)
+    for one in jobs if len(jobs[0].view.values) == 2 else ():
         axes.plot(*one.view.staircase(x, y), color=colour, linewidth=1.2, alpha=0.7)
 
 

@@ -95,10 +95,13 @@ def given_reference_point(folder: Path) -> tuple[dict[str, float], str] | None:
     return None if point is None else (point, str(record["reference_point_rule"]))
 
 
-def labels_of(outcomes: Sequence[Outcome]) -> list[str]:
-    """Name each job by the overrides that not all of them have; empty where there are none."""
+def labels_of(outcomes: Sequence[Outcome], *, seeds: bool = True) -> list[str]:
+    """Name each job by the overrides that not all of them have, with or without its seed; empty where there is none."""
     shared = set.intersection(*(set(outcome.overrides) for outcome in outcomes))
-    return [", ".join(o for o in outcome.overrides if o not in shared) for outcome in outcomes]
+    return [
+        ", ".join(o for o in outcome.overrides if o not in shared and (seeds or not o.startswith("seed=")))
+        for outcome in outcomes
+    ]
 
 
 def _finished_run(folder: Path, outcome: Outcome) -> RunFiles | None:

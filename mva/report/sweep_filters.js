@@ -14,7 +14,7 @@
     const cut = (list) => (Array.isArray(list) ? list.filter((_, i) => kept[i]) : list);
     const cutKeys = (object, keys) =>
       object && { ...object, ...Object.fromEntries(keys.filter((key) => key in object).map((key) => [key, cut(object[key])])) };
-    const made = cutKeys(trace, ["x", "y", "z", "text", "hovertext", "customdata"]);
+    const made = cutKeys(trace, ["x", "y", "z", "text", "hovertext", "customdata", "ids"]);
     if (made.line) made.line = cutKeys(made.line, ["color"]);
     if (made.marker) {
       made.marker = cutKeys(made.marker, ["size", "opacity"]);

@@ -30,6 +30,12 @@ def facets(jobs: Sequence[Job]) -> list[Facet]:
     return [facet for facet in found if len(facet.choices) > 1]
 
 
+def short_names(keys: Sequence[str]) -> list[str]:
+    """Name each key by its last part, where that says which one is meant."""
+    last = [key.rpartition(".")[2] for key in keys]
+    return [key if last.count(name) > 1 else name for key, name in zip(keys, last, strict=True)]
+
+
 def settings_of(job: Job) -> dict[str, str]:
     """Split a job's overrides into keys and what they were set to; of two that set one key the last one counts."""
     pairs = (override.lstrip("+~").partition("=") for override in job.outcome.overrides)

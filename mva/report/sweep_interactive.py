@@ -23,7 +23,7 @@ Members = list[tuple[JobFront, CandidateView]]
 def joint_figures(front: JointFront) -> list[go.Figure]:
     """One value: a strip; two: a scatter; three: 3-D and a scatter matrix; more: parallel coordinates and matrix.
 
-    `customdata` of every point is the name of its job.
+    `customdata` of every point is the name of its job, `ids` the candidate's id and that name.
     """
     if len(front.values) <= 2:
         figures = [_scatter(front)]
@@ -73,8 +73,9 @@ def _scatter_3d(front: JointFront) -> go.Figure:
 
 
 def _parallel(front: JointFront) -> go.Figure:
-    """One line a candidate: grey, or in its job's colour if it is on the job's own front."""
-    members = [(number, one, c) for number, one in enumerate(front.jobs) for c in one.view.candidates]
+    """One line a candidate: grey, or in its setting's colour if it is on the job's own front."""
+    drawn = enumerate(front.drawn)
+    members = [(number, one, c) for number, (_, jobs) in drawn for one in jobs for c in one.view.candidates]
     members.sort(key=lambda member: member[2].on_front)
     shown = 1 if front.of_single_candidates else len(PALETTE)
     colours = [1 + number % shown if c.on_front else 0 for number, _, c in members]
@@ -84,8 +85,7 @@ def _parallel(front: JointFront) -> go.Figure:
     scale = [[step, colour] for step, colour in zip(steps, [c for c in (GREY, *PALETTE) for _ in "12"], strict=False)]
     line = {"color": colours, "colorscale": scale, "cmin": -0.5, "cmax": shown + 0.5}
     dimensions = [{"label": plain(v), "values": [c.scores[v] for _, _, c in members]} for v in front.values]
-    figure = go.Figure(go.Parcoords(dimensions=dimensions, line=line, customdata=[o.job.name for _, o, _ in members]))
-    return figure
+    return go.Figure(go.Parcoords(dimensions=dimensions, line=line, **_whose([(one, c) for _, one, c in members])))
 
 
 def _matrix(front: JointFront) -> go.Figure:
@@ -100,28 +100,37 @@ def _matrix(front: JointFront) -> go.Figure:
 
 
 def _said(members: Members) -> dict[str, object]:
-    return {"customdata": [one.job.name for one, _ in members], "hoverinfo": "text"}
+    return {**_whose(members), "hoverinfo": "text"}
+
+
+def _whose(members: Members) -> dict[str, list[str]]:
+    # Of points with equal ids Plotly draws one: a candidate's id alone would be that of its like in other jobs, too.
+    return {
+        "customdata": [one.job.name for one, _ in members],
+        "ids": [f"{c.id} {one.job.name}" for one, c in members],
+    }
 
 
 def _groups(front: JointFront) -> list[tuple[str, Members, dict[str, object]]]:
-    """One trace a job; where every job is one candidate, one for the joint front and one for the others."""
+    """One trace a setting; where every job is one candidate, one for the joint front and one for the others."""
     if front.of_single_candidates:
         others = [(one, c) for one in front.jobs for c in one.view.candidates if not all(one.joint)]
         groups = [("candidates", others, {"color": GREY, "size": 8}), (f"on the {JOINT}", front.members, _marker(0))]
         return [group for group in groups if group[1]]
     return [
-        (plain(one.label), [(one, c) for c in one.view.candidates], _marker(number, one))
-        for number, one in enumerate(front.jobs)
+        (plain(label), [(one, c) for one in jobs for c in one.view.candidates], _marker(number, jobs))
+        for number, (label, jobs) in enumerate(front.drawn)
     ]
 
 
-def _marker(number: int, one: JobFront | None = None) -> dict[str, object]:
+def _marker(number: int, jobs: Sequence[JobFront] = ()) -> dict[str, object]:
     colour, symbol = style_of(number)
     marker: dict[str, object] = {"color": colour, "symbol": _SYMBOLS[symbol], "size": 11}
-    if one is not None:
-        marker["size"] = [11 if c.on_front else 6 for c in one.view.candidates]
-        marker["opacity"] = [1.0 if c.on_front else 0.35 for c in one.view.candidates]
-        marker["line"] = {"color": "#888", "width": [2 if kept else 0 for kept in one.joint]}
+    if jobs:
+        on_front = [c.on_front for one in jobs for c in one.view.candidates]
+        marker["size"] = [11 if kept else 6 for kept in on_front]
+        marker["opacity"] = [1.0 if kept else 0.35 for kept in on_front]
+        marker["line"] = {"color": "#888", "width": [2 if kept else 0 for one in jobs for kept in one.joint]}
     return marker
 
 

@@ -15,12 +15,15 @@ from mva.report.sweep_figures import draw_sweep, style_of
 from mva.report.sweep_files import Job
 from mva.report.sweep_filters import NOT_SET, Facet, facets, settings_of
 from mva.report.sweep_interactive import joint_figures
-from mva.report.sweep_tables import APART, job_rows
-from mva.report.sweep_view import SweepView, sweep_view
+from mva.report.sweep_record import sweep_record
+from mva.report.sweep_settings import setting_rows
+from mva.report.sweep_tables import APART, job_rows, setting_cells
+from mva.report.sweep_view import JobFront, SweepView, sweep_view
+from mva.report.tables import export_command
 
 _SIGNS = "●■▲◆▼✚"
 MOST_IN_LEGEND = 6
-"""More jobs would push the figure aside: then the marks in the table of jobs are the legend."""
+"""More settings would push the figure aside: then the marks in the table of jobs are the legend."""
 
 
 def write_sweep(folder: Path, *, forms: Sequence[str] = ()) -> SweepView:
@@ -32,7 +35,7 @@ def write_sweep(folder: Path, *, forms: Sequence[str] = ()) -> SweepView:
         UnreadableRun: If the folder holds no job, or a job's records are broken.
     """
     view = sweep_view(folder)
-    write_json(folder / "sweep.json", view.to_json())
+    write_json(folder / "sweep.json", sweep_record(view))
     if view.fronts:
         save(draw_sweep(view), folder, "front", forms=forms)
     environment = Environment(
@@ -48,10 +51,21 @@ def write_sweep(folder: Path, *, forms: Sequence[str] = ()) -> SweepView:
         apart=APART if len(view.fronts) > 1 else None,
         plotly=get_plotlyjs() if view.fronts else "",
         figures=_figures(view),
-        link=lambda job: quote(f"{job.name}/report.html"),
+        link=_link,
+        settings=[[(row.label, *setting_cells(row)) for row in setting_rows(front)] for front in view.fronts],
+        job_data={one.job.name: _data(one) for front in view.fronts for one in front.jobs},
     )
     (folder / "report.html").write_text(page, encoding="utf-8")
     return view
+
+
+def _link(job: Job) -> str:
+    return quote(f"{job.name}/report.html")
+
+
+def _data(one: JobFront) -> dict[str, str]:
+    """What a click on a job's candidate leads to: the job's page, and the export command with ID for its id."""
+    return {"page": _link(one.job), "command": export_command(one.run, "ID")}
 
 
 def _figures(view: SweepView) -> list[list[str]]:
@@ -59,7 +73,7 @@ def _figures(view: SweepView) -> list[list[str]]:
     pages = []
     for number, front in enumerate(view.fronts):
         figures = joint_figures(front)
-        if len(front.jobs) > MOST_IN_LEGEND and not front.of_single_candidates:
+        if len(front.drawn) > MOST_IN_LEGEND and not front.of_single_candidates:
             for figure in figures:
                 figure.update_layout(showlegend=False)
         pages.append([_embed(figure, f"front-{number}-{k}") for k, figure in enumerate(figures)])
@@ -69,8 +83,8 @@ def _figures(view: SweepView) -> list[list[str]]:
 def _sign(view: SweepView, job: Job) -> tuple[str, str] | None:
     """The colour and the sign that a job's points have in the figures; None if it has none of its own."""
     for front in view.fronts:
-        for number, one in enumerate(front.jobs):
-            if one.job is job and not front.of_single_candidates:
+        for number, (_, jobs) in enumerate(front.drawn):
+            if any(one.job is job for one in jobs) and not front.of_single_candidates:
                 colour, symbol = style_of(number)
                 return colour, _SIGNS[symbol]
     return None

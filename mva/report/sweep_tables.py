@@ -1,21 +1,37 @@
 """A sweep's facts as tables: for the terminal (rich) and for the page (plain rows)."""
 
-from rich.console import Group, RenderableType
+import textwrap
+from collections.abc import Mapping, Sequence
+
+from rich import box
+from rich.console import Group, JustifyMethod, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from mva.pareto.bootstrap import Interval
 from mva.report.sweep_files import Job
-from mva.report.sweep_view import JobFront, SweepView
+from mva.report.sweep_filters import NOT_SET, facets, settings_of, short_names
+from mva.report.sweep_settings import SettingRow, setting_rows
+from mva.report.sweep_view import JobFront, JointFront, SweepView
 
 APART = (
     "These jobs were not scored by the same rewards (another seed, other data or other values give other reward "
     "heads): their scores have different scales. Each set of rewards has a front of its own; hypervolumes compare only "
     "within one."
 )
+MOST_KEYS = 5
+"""More keys than these would leave a terminal's columns no room: then a job is named by all of them in one column."""
+_WHOLE = 24
+"""Cells up to so many characters are not broken: a setting in pieces can't be read."""
+
+Columns = Mapping[str, Sequence[str]]
 
 
 def job_rows(view: SweepView) -> tuple[list[str], list[list[str]]]:
-    """Columns and rows, one a job, as text: what it was, how it ended, what it found."""
+    """Columns and rows, one a job, as text: what it was, how it ended, what it found.
+
+    Hypervolumes are measured from the common reference point.
+    """
     single = bool(view.fronts) and all(front.of_single_candidates for front in view.fronts)
     columns = ["job", "status"]
     if len(view.fronts) > 1:
@@ -23,31 +39,86 @@ def job_rows(view: SweepView) -> tuple[list[str], list[list[str]]]:
     values = view.fronts[0].values if single else ()
     columns += [f"{value} score (held out)" for value in values]
     if not single:
-        columns += ["hypervolume", "from the common reference", "held out", "front points"]
+        columns += ["hypervolume", "held out", "front points"]
     columns += ["on the joint front", "time"]
     return columns, [_row(view, job, columns, values) for job in view.jobs]
 
 
+def setting_cells(row: SettingRow) -> list[str]:
+    """Say a setting in words: jobs, hypervolume, held out, and the difference from the first setting."""
+    difference = "-"
+    if row.difference is not None:
+        sure = ", real" if row.difference.verdict == "real" else ""
+        difference = f"{_interval(row.difference.interval, signed=True)}{sure}"
+    held_out = "-" if row.held_out is None else _interval(row.held_out)
+    return [str(len(row.jobs)), f"{row.hypervolume:.4g}", held_out, difference]
+
+
 def sweep_summary(view: SweepView) -> RenderableType:
-    """Lay out what is said when a multirun ends: every job, what failed and why, where everything is."""
-    columns, rows = job_rows(view)
-    table = Table(title=f"Sweep of {len(view.jobs)} jobs", title_justify="left")
-    for column in columns:
-        table.add_column(column, justify="left" if column in ("job", "status") else "right", overflow="fold")
-    for row in rows:
-        table.add_row(*map(escape, row))
-    parts: list[RenderableType] = [table]
+    """Lay out what is said when a multirun ends: jobs, settings, what failed and why, where everything is."""
+    parts: list[RenderableType] = [_job_table(view), ""]
     if len(view.fronts) > 1:
         parts.append(f"[yellow]Note:[/] {APART}")
     for front in view.fronts:
+        if rows := setting_rows(front):
+            parts += [_setting_table(rows), "A difference that is not called real may be chance.", ""]
         parts.append(
-            f"Hypervolume of the joint front of {' and '.join(front.values)}: [bold]{front.hypervolume:.4g}[/] "
-            f"({len(front.members)} points of {len(front.jobs)} jobs)"
+            f"Joint front of {escape(' and '.join(front.values))}: hypervolume [bold]{front.hypervolume:.4g}[/], "
+            f"{len(front.members)} points of {len(front.jobs)} jobs. {escape(measured_from(front))}"
         )
     if view.failed:
         parts.append(_failures(view.failed))
     parts.append(f"Everything is in [bold]{escape(str(view.folder))}[/]: report.html, front.png, sweep.json")
     return Group(*parts)
+
+
+def measured_from(front: JointFront) -> str:
+    """Name the reference point, without which a hypervolume says nothing."""
+    point = ", ".join(f"{value} {number:.3g}" for value, number in front.reference_point.items())
+    return f"Hypervolumes are measured from {point} ({front.reference_point_rule})."
+
+
+def _job_table(view: SweepView) -> Table:
+    """The jobs; that all of them finished is not said of each."""
+    headings, rows = job_rows(view)
+    columns = dict(zip(headings, zip(*rows, strict=True), strict=True))
+    named = _named("job", columns.pop("job"), [facet.key for facet in facets(view.jobs)], view.jobs)
+    if set(columns["status"]) == {"finished"}:
+        del columns["status"]
+    return _table(f"Sweep of {len(view.jobs)} jobs", named, columns)
+
+
+def _setting_table(rows: Sequence[SettingRow]) -> Table:
+    first = [row.jobs[0].job for row in rows]
+    keys = [facet.key for facet in facets(first) if facet.key != "seed"]
+    headings = ["jobs", "hypervolume", "held out (95 % interval)", "against the first, held out"]
+    cells = zip(*([cell.replace(" (", "\n(", 1) for cell in setting_cells(row)] for row in rows), strict=True)
+    named = _named("setting", [row.label for row in rows], keys, first)
+    return _table("Settings, mean over their jobs", named, dict(zip(headings, cells, strict=True)))
+
+
+def _named(what: str, labels: Sequence[str], keys: Sequence[str], jobs: Sequence[Job]) -> Columns:
+    """What tells the jobs apart: a column for each key, or (where these are many) one for all."""
+    if not 0 < len(keys) <= MOST_KEYS:
+        return {what: labels}
+    return {
+        name: [settings_of(job).get(key, NOT_SET) for job in jobs]
+        for key, name in zip(keys, short_names(keys), strict=True)
+    }
+
+
+def _table(title: str, named: Columns, found: Columns) -> Table:
+    table = Table(
+        title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False
+    )
+    for heading, cells in [*named.items(), *found.items()]:
+        width = max(len(line) for cell in cells for line in cell.split("\n"))
+        justify: JustifyMethod = "left" if heading in named or heading == "status" else "right"
+        broken = textwrap.fill(heading, max(width, 6), break_long_words=False, break_on_hyphens=False)
+        table.add_column(broken, justify=justify, overflow="fold", no_wrap=width <= _WHOLE)
+    for row in zip(*named.values(), *found.values(), strict=True):
+        table.add_row(*map(escape, row))
+    return table
 
 
 def _row(view: SweepView, job: Job, columns: list[str], values: tuple[str, ...]) -> list[str]:
@@ -63,8 +134,7 @@ def _row(view: SweepView, job: Job, columns: list[str], values: tuple[str, ...])
 def _found(one: JobFront) -> dict[str, str]:
     held_out = one.hypervolume_held_out
     return {
-        "hypervolume": f"{one.own_hypervolume:.4g}",
-        "from the common reference": f"{one.hypervolume:.4g}",
+        "hypervolume": f"{one.hypervolume:.4g}",
         "held out": "-" if held_out is None else f"{held_out:.4g}",
         "front points": f"{len(one.view.on_front)} of {len(one.view.candidates)}",
         "on the joint front": str(len(one.on_joint_front)),
@@ -79,6 +149,10 @@ def _score(one: JobFront, value: str) -> str:
 
 def _seconds(seconds: float | None) -> str:
     return "-" if seconds is None else f"{seconds:.0f} s"
+
+
+def _interval(found: Interval, *, signed: bool = False) -> str:
+    return f"{found.estimate:{'+' if signed else ''}.3g} ({found.low:.3g} to {found.high:.3g})"
 
 
 def _failures(failed: list[Job]) -> Table:

@@ -8,14 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from mva.pareto.dominance import Floats, non_dominated
 from mva.pareto.hypervolume import hypervolume, nadir
-from mva.records import SCHEMA_VERSION
 from mva.report.front_view import CandidateView, FrontView, front_view
+from mva.report.run_files import RunFiles
 from mva.report.sweep_files import Job, given_reference_point, labels_of, read_sweep
 
 MARGIN = 0.1
@@ -25,18 +24,25 @@ MARGIN = 0.1
 class JobFront:
     """A job's candidates beside the other jobs': `view.front` is measured from the common reference point.
 
-    `label` tells it from the other jobs of the same joint front, `joint` marks which of `view.candidates` are on the
-    front over all jobs; `own_hypervolume` is from the job's own reference point, `hypervolume` and
-    `hypervolume_held_out` (its front on held-out prompts) from the common one.
+    `label` tells it from the other jobs of the same joint front, `setting` from those that differ in more than the
+    seed; `joint` marks which of `view.candidates` are on the front over all jobs. `own_hypervolume` is from the job's
+    own reference point, `hypervolume` and `hypervolume_held_out` (its front on held-out prompts) from the common one.
     """
 
     job: Job
     label: str
+    setting: str
     view: FrontView
     joint: tuple[bool, ...]
     own_hypervolume: float
     hypervolume: float
     hypervolume_held_out: float | None
+
+    @property
+    def run(self) -> RunFiles:
+        """The job's records."""
+        assert self.job.run is not None
+        return self.job.run
 
     @property
     def on_joint_front(self) -> list[CandidateView]:
@@ -59,6 +65,17 @@ class JointFront:
     def of_single_candidates(self) -> bool:
         """Say whether every job scored one candidate: then the jobs are the points of one front, not fronts."""
         return all(len(one.view.candidates) == 1 for one in self.jobs)
+
+    @cached_property
+    def settings(self) -> dict[str, list[JobFront]]:
+        """The jobs by setting: those of one differ in their seed alone."""
+        return {name: [one for one in self.jobs if one.setting == name] for name in (o.setting for o in self.jobs)}
+
+    @property
+    def drawn(self) -> list[tuple[str, list[JobFront]]]:
+        """What has a colour and a sign of its own, with its label: a setting, or a job where only seeds differ."""
+        by_setting = len(self.settings) > 1
+        return list(self.settings.items()) if by_setting else [(one.label, [one]) for one in self.jobs]
 
     @cached_property
     def members(self) -> list[tuple[JobFront, CandidateView]]:
@@ -89,32 +106,6 @@ class SweepView:
         """Find what a job contributes; None if it has no front."""
         return next((one for front in self.fronts for one in front.jobs if one.job is job), None)
 
-    def to_json(self) -> dict[str, Any]:
-        """Describe the sweep as plain data: the content of sweep.json."""
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "jobs": [self._job(job) for job in self.jobs],
-            "fronts": [_front_record(front) for front in self.fronts],
-        }
-
-    def _job(self, job: Job) -> dict[str, Any]:
-        one, outcome = self.front_of(job), job.outcome
-        return {
-            "folder": job.name,
-            "overrides": list(outcome.overrides),
-            "label": job.label,
-            "status": job.status,
-            "error": outcome.error,
-            "seconds": outcome.seconds,
-            "objective": outcome.objective,
-            "hypervolume": None if one is None else one.own_hypervolume,
-            "hypervolume_common": None if one is None else one.hypervolume,
-            "hypervolume_common_held_out": None if one is None else one.hypervolume_held_out,
-            "candidates": None if one is None else len(one.view.candidates),
-            "front_points": None if one is None else len(one.view.on_front),
-            "joint_front_points": None if one is None else len(one.on_joint_front),
-        }
-
 
 def sweep_view(folder: Path) -> SweepView:
     """Read a sweep folder and join the fronts of the jobs that share their rewards.
@@ -143,7 +134,8 @@ def join(jobs: Sequence[Job], given: tuple[dict[str, float], str] | None = None)
     everything = np.concatenate(scores)
     point, rule = _reference_point([view for _, view in pairs], everything, given)
     vector = [point[value] for value in values]
-    labels = labels_of([job.outcome for job, _ in pairs])
+    outcomes = [job.outcome for job, _ in pairs]
+    names = zip(labels_of(outcomes), labels_of(outcomes, seeds=False), strict=True)
     kept = np.split(non_dominated(everything), np.cumsum([len(part) for part in scores])[:-1])
     return JointFront(
         values=values,
@@ -155,13 +147,14 @@ def join(jobs: Sequence[Job], given: tuple[dict[str, float], str] | None = None)
             JobFront(
                 job=job,
                 label=label or job.label,
+                setting=setting,
                 view=replace(view, front=replace(view.front, reference_point=point, reference_point_rule=rule)),
                 joint=tuple(bool(one) for one in part),
                 own_hypervolume=view.front.hypervolume,
                 hypervolume=hypervolume(matrix, vector),
                 hypervolume_held_out=_held_out(view, values, vector),
             )
-            for (job, view), label, matrix, part in zip(pairs, labels, scores, kept, strict=True)
+            for (job, view), (label, setting), matrix, part in zip(pairs, names, scores, kept, strict=True)
         ),
     )
 
@@ -190,25 +183,3 @@ def _held_out(view: FrontView, values: Sequence[str], point: Sequence[float]) ->
 
 def _matrix(candidates: Sequence[CandidateView], values: Sequence[str]) -> Floats:
     return np.array([[c.scores[value] for value in values] for c in candidates])
-
-
-def _front_record(front: JointFront) -> dict[str, Any]:
-    return {
-        "values": list(front.values),
-        "reward_keys": dict(front.reward_keys),
-        "reference_point": dict(front.reference_point),
-        "reference_point_rule": front.reference_point_rule,
-        "hypervolume": front.hypervolume,
-        "jobs": [one.job.name for one in front.jobs],
-        "points": [
-            {
-                "folder": one.job.name,
-                "id": c.id,
-                "coefficients": dict(c.coefficients),
-                "scores": dict(c.scores),
-                "standard_errors": dict(c.errors),
-                "scores_held_out": None if c.held_out is None else dict(c.held_out),
-            }
-            for one, c in front.members
-        ],
-    }

@@ -9,6 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from mva.report.sweep_filters import short_names
+from mva.report.sweep_tables import measured_from
 from mva.report.sweep_view import SweepView
 
 
@@ -75,9 +77,7 @@ def tune_summary(
     best = best_of(trials, results)
     parts: list[RenderableType] = [_table(trials, results, best)]
     if view.fronts:
-        front = view.fronts[0]
-        point = ", ".join(f"{value} {number:.3g}" for value, number in front.reference_point.items())
-        parts.append(escape(f"Hypervolumes are measured from {point} ({front.reference_point_rule})."))
+        parts.append(escape(measured_from(view.fronts[0])))
     if best is not None:
         parts.append(_verdict(trials, results, best))
         parts.append(Text(f"  {command}", no_wrap=True, overflow="ignore"))  # to be copied: never broken
@@ -95,7 +95,7 @@ def _table(trials: Sequence[Trial], results: Mapping[int, Result], best: Trial |
     table = Table(title=f"Search of {len(trials)} trials", title_justify="left")
     keys = list(trials[0].settings)
     table.add_column("trial", justify="right", no_wrap=True)
-    for name in _short(keys):
+    for name in short_names(keys):
         table.add_column(name, justify="right", overflow="fold")
     table.add_column("status", no_wrap=True)
     for column in ("hypervolume", "held out", "time"):
@@ -129,12 +129,6 @@ def _verdict(trials: Sequence[Trial], results: Mapping[int, Result], best: Trial
         f"{said}, and the configuration as it stands (trial {start.number}) {_number(stands.hypervolume_held_out)} "
         f"(on validation prompts {_number(stands.hypervolume)})."
     )
-
-
-def _short(keys: Sequence[str]) -> list[str]:
-    """Name each key by its last part, where that says which one is meant."""
-    last = [key.rpartition(".")[2] for key in keys]
-    return [key if last.count(name) > 1 else name for key, name in zip(keys, last, strict=True)]
 
 
 def _text(setting: object) -> str:

@@ -1,14 +1,17 @@
 """A sweep's joint front against numbers found by hand, on made-up runs."""
 
+import io
 import json
 
 import pytest
+from rich.console import Console
 
 from mva.report.run_files import UnreadableRun
 from mva.report.sweep_files import Outcome, read_outcome, read_sweep
 from mva.report.sweep_interactive import joint_figures
 from mva.report.sweep_page import write_sweep
-from mva.report.sweep_tables import job_rows
+from mva.report.sweep_settings import setting_rows
+from mva.report.sweep_tables import job_rows, setting_cells, sweep_summary
 from mva.report.sweep_view import sweep_view
 
 EVIL = "<script>window.broken = true</script>"
@@ -95,6 +98,69 @@ def test_jobs_with_other_rewards_stay_apart_and_the_page_says_so(tmp_path):
     assert "not scored by the same rewards" in (tmp_path / "report.html").read_text()
     columns, rows = job_rows(view)
     assert sorted(row[columns.index("rewards")] for row in rows) == ["1", "1", "2", "2"]
+
+
+@pytest.fixture
+def seeds_of_two_settings(tmp_path):
+    """Strength 0 and 9, two seeds each; on 12 held-out prompts each front has one point, the same on every prompt."""
+    found = {("0", "0"): (2.0, 3.0), ("0", "1"): (2.0, 1.0), ("9", "0"): (4.0, 2.0), ("9", "1"): (3.0, 2.0)}
+    held_out = {"0": (1.0, 2.0), "9": (3.0, 2.0)}
+    for number, ((strength, seed), point) in enumerate(found.items()):
+        folder = tmp_path / f"job {number}"
+        folder.mkdir()
+        Outcome("run", number, [f"strength={strength}", f"seed={seed}"], state="finished").write(folder)
+        write_run(
+            folder, [point, (0.5, 0.5)], rule="explicit", reference=(0, 0), held_out=[held_out[strength], (0.1, 0.1)]
+        )
+        rewards = {f"{number}-0": held_out[strength], f"{number}-1": (0.1, 0.1)}
+        lines = [
+            {"id": c, "split": "test", "prompt_id": str(n), "prompt": [{"role": "user", "content": "?"}],
+             "response": "!", "rewards": dict(zip("xy", xy, strict=True)), "schema_version": 1}
+            for c, xy in rewards.items() for n in range(12)
+        ]  # fmt: skip
+        (folder / "generations.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return tmp_path
+
+
+def test_jobs_that_differ_in_their_seed_alone_are_one_setting_by_hand(seeds_of_two_settings):
+    (front,) = sweep_view(seeds_of_two_settings).fronts
+    none, strong = setting_rows(front)
+    assert [(row.label, len(row.jobs)) for row in (none, strong)] == [("strength=0", 2), ("strength=9", 2)]
+    assert none.hypervolume == pytest.approx((6 + 2) / 2)
+    assert strong.hypervolume == pytest.approx((8 + 6) / 2)
+    assert [row.held_out.estimate for row in (none, strong)] == pytest.approx([2.0, 6.0])
+    assert none.difference is None
+    assert strong.difference.interval.estimate == pytest.approx(4.0)
+    assert strong.difference.verdict == "real"
+    assert setting_cells(strong) == ["2", "7", "6 (6 to 6)", "+4 (4 to 4), real"]
+
+
+def test_settings_have_one_colour_and_are_in_the_page_the_record_and_the_terminal(seeds_of_two_settings):
+    view = write_sweep(seeds_of_two_settings)
+    (figure,) = joint_figures(view.fronts[0])
+    assert [(trace.name, len(trace.x)) for trace in figure.data[:2]] == [("strength=0", 4), ("strength=9", 4)]
+    assert len({one for trace in figure.data[:2] for one in trace.ids}) == 8, (
+        "Plotly draws one of points with equal ids"
+    )
+    (front,) = json.loads((seeds_of_two_settings / "sweep.json").read_text())["fronts"]
+    assert front["settings"][1]["difference_held_out"]["verdict"] == "real"
+    assert "+4 (4 to 4), real" in (seeds_of_two_settings / "report.html").read_text()
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(sweep_summary(view))
+    said = console.export_text()
+    assert [line.split()[:3] for line in said.splitlines() if line[:1] in ("0", "9")][:4] == [
+        ["0", "0", "6"], ["0", "1", "2"], ["9", "0", "8"], ["9", "1", "6"],
+    ]  # fmt: skip
+    assert max(map(len, said.splitlines())) <= 80
+
+
+def test_without_other_settings_every_seed_has_its_colour_and_their_mean_is_told(tmp_path, make_run_folder):
+    for seed in range(2):
+        make_run_folder(tmp_path / str(seed), 2)
+        Outcome("run", seed, [f"seed={seed}"], state="finished").write(tmp_path / str(seed))
+    (front,) = sweep_view(tmp_path).fronts
+    assert [label for label, _ in front.drawn] == ["seed=0", "seed=1"]
+    assert [(row.label, len(row.jobs)) for row in setting_rows(front)] == [("all jobs", 2)]
 
 
 def test_the_values_order_does_not_part_jobs(two_jobs):
