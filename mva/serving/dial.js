@@ -13,7 +13,7 @@
     at(id).querySelector("div").textContent = text;
     at(id).classList.toggle("speaking", speaking);
   };
-  let asking = null;
+  let asking = null, pause = 0;
 
   const listen = async (response, started) => {
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -32,6 +32,7 @@
   };
 
   const ask = async () => {
+    clearTimeout(pause);
     asking?.abort();
     const mine = (asking = new AbortController());
     const words = label();
@@ -69,7 +70,6 @@
   });
   at("stop").addEventListener("click", () => asking?.abort());
 
-  let pause = 0;
   const askAgain = () => {
     clearTimeout(pause);
     if (asking && at("follow").checked && at("prompt").value.trim()) pause = setTimeout(ask, 250);
@@ -104,7 +104,7 @@
     ];
     Plotly.react(figure, traces, {
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: "#7a7a7a" }, hovermode: "closest",
-      margin: { l: 55, r: 10, t: 10, b: 45 }, legend: { orientation: "h", y: -0.22 }, dragmode: false,
+      margin: { l: 55, r: 10, t: 10, b: 45 }, legend: { orientation: "h", y: 1.02, yanchor: "bottom" }, dragmode: false,
       xaxis: { ...grid, title: { text: `${x} score` } }, yaxis: { ...grid, title: { text: y ? `${y} score` : "" }, showticklabels: Boolean(y) },
     }, { responsive: true, displayModeBar: false, showTips: false });
   };
