@@ -15,7 +15,7 @@ from mva.apps.help import READERS
 from mva.apps.job_folder import job_folder
 
 APPS = Path(__file__).parents[2] / "mva" / "apps"
-NAMES = ("run", "train", "explore", "report", "export", "judge", "tune", "data")
+NAMES = ("run", "train", "explore", "report", "export", "judge", "tune", "serve", "data")
 
 
 def examples(name):

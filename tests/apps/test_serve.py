@@ -4,10 +4,12 @@ import http.client
 import importlib
 import json
 import re
+import shlex
 import signal
 import socket
 import sys
 from contextlib import closing
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -15,6 +17,8 @@ import uvicorn
 
 from mva.apps import serve
 
+WORDS = (Path(__file__).parents[2] / "docs" / "serve.md").read_text() + serve.__doc__
+COMMANDS = re.findall(r"^    mva-serve (.+?)(?: {2,}.*)?$", WORDS, re.MULTILINE)
 HIDDEN = ("mva.apps.serve", "mva.serving.server")  # imported once more, without the extra
 
 
@@ -56,6 +60,13 @@ def test_a_folder_alone_is_the_run(said, folder):
     status, text = said(folder)
     assert status == 0
     assert re.search(rf"The dial of {re.escape(str(folder))}: http://127\.0\.0\.1:\d+/ \(Ctrl-C ends it\)", text)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_quoted_command_composes(said, command):
+    status, text = said(*shlex.split(command), "--cfg", "job")
+    assert status == 0
+    assert "\nrun: FOLDER\n" in text
 
 
 def test_no_run_is_refused_with_what_to_type(said):
