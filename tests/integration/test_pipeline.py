@@ -1,4 +1,4 @@
-"""The algorithm on tiny models: any number of values, any kind of reward, every architecture."""
+"""The algorithm on tiny models: any number of values, any kind of reward, any policy."""
 
 import json
 from collections import Counter
@@ -86,15 +86,6 @@ def test_the_ledger_is_complete_and_a_second_run_makes_nothing_anew(tmp_path, mo
     assert again.to_json() == front.to_json()
     assert [vector.key for vector in same] == [vector.key for vector in vectors]
     assert [path.read_text() for path in ledgers] == before
-
-
-@pytest.mark.parametrize("architecture", ["gpt2", "gpt_neox", "opt", "qwen", "gemma", "mistral"])
-def test_every_architecture_runs_from_end_to_end(architecture, tmp_path):
-    front, vectors, _ = front_of(
-        experiment(tmp_path, f"model=tiny_{architecture}", "reward=length", "search=one_hot"), tmp_path / "run"
-    )
-    assert front.points
-    assert all(vector.norm() > 0 for vector in vectors)
 
 
 def test_policies_agree_on_the_scores(tmp_path):
