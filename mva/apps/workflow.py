@@ -25,7 +25,7 @@ from mva.report.front_view import front_view
 from mva.report.page import write_report
 from mva.report.publish import publish
 from mva.report.run_files import read_run
-from mva.report.tables import summary
+from mva.report.tables import brief, summary
 from mva.rewards.agreement import held_out_accuracy
 from mva.rewards.base import Reward
 from mva.seeding import seed_everything
@@ -124,7 +124,8 @@ class Workflow:
     def _finish(self) -> None:
         publish(self.folder, self.tracker)
         run = read_run(self.folder)
-        self.session.stages.console.print(summary(run, front_view(run)), crop=False)
+        said = brief if HydraConfig.get().mode == RunMode.MULTIRUN else summary  # a sweep has the last word itself
+        self.session.stages.console.print(said(run, front_view(run)), crop=False)
 
     def _write(self, name: str, record: dict[str, Any]) -> None:
         write_json(self.folder / f"{name}.json", {"schema_version": SCHEMA_VERSION, **record})

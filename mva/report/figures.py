@@ -48,17 +48,28 @@ def draw_training(metrics: Sequence[Record]) -> Figure | None:
                 numbers.append(number)
     if not series:
         return None
+    # Not every metric has every value (the first one has no dependence): a value keeps its colour in all panels.
+    values = dict.fromkeys(value for by_value in series.values() for value in by_value)
+    colours = dict(zip(values, (BLUE, ORANGE, GREEN, VERMILION, GREY) * 9, strict=False))
     figure = Figure(figsize=(5 * len(series), 3.4), layout="constrained")
     for axes, (metric, by_value) in zip(
         figure.subplots(1, len(series), squeeze=False).flat, series.items(), strict=True
     ):
-        for (value, (steps, numbers)), colour in zip(
-            by_value.items(), (BLUE, ORANGE, GREEN, VERMILION, GREY) * 9, strict=False
-        ):
-            axes.plot(steps, numbers, color=colour, label=value, linewidth=1.2)
+        for value, (steps, numbers) in by_value.items():
+            axes.plot(steps, numbers, color=colours[value], label=value, linewidth=1.2)
         axes.set(title=metric.replace("_", " "), xlabel="batch")
         axes.grid(alpha=0.25)
     figure.axes[0].legend(frameon=False)
+    return figure
+
+
+def draw_hypervolume(curve: Sequence[float]) -> Figure:
+    """Draw the hypervolume of the first 1, 2, ... candidates."""
+    figure = Figure(figsize=(6.4, 3.4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(range(1, len(curve) + 1), curve, color=BLUE)
+    axes.set(xlabel="evaluated candidates", ylabel="hypervolume")
+    axes.grid(alpha=0.25)
     return figure
 
 

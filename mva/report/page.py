@@ -10,7 +10,7 @@ from plotly import io as plotly_io
 from plotly.offline import get_plotlyjs
 
 from mva.report.chooser import chooser
-from mva.report.figures import draw_front, draw_training, save
+from mva.report.figures import draw_front, draw_hypervolume, draw_training, save
 from mva.report.front_view import extremes, front_view, hypervolume_curve, side_by_side
 from mva.report.indicator_table import indicator_rows
 from mva.report.interactive import front_figures, hypervolume_figure, theme
@@ -31,6 +31,8 @@ def write_report(folder: Path, *, forms: Sequence[str] = ("svg", "pdf")) -> Path
     run = read_run(folder)
     view = front_view(run)
     save(draw_front(view), folder / "figures", "front", forms=forms)
+    curve = hypervolume_curve(view)
+    save(draw_hypervolume(curve), folder / "figures", "hypervolume", forms=forms)
     drawn = {"training": draw_training(run.metrics), "interference": draw_interference(run.interference)}
     pictures = {
         name: b64encode(save(figure, folder / "figures", name, forms=forms).read_bytes()).decode()
@@ -54,7 +56,7 @@ def write_report(folder: Path, *, forms: Sequence[str] = ("svg", "pdf")) -> Path
         export_command=export_command,
         plotly=get_plotlyjs(),
         figures=[_embed(theme(figure), f"front-{i}") for i, figure in enumerate(front_figures(view))],
-        curve=_embed(theme(hypervolume_figure(hypervolume_curve(view))), "curve", height="260px"),
+        curve=_embed(theme(hypervolume_figure(curve)), "curve", height="260px"),
         pictures=pictures,
         chooser=chooser(run, view),
         shown=shown,

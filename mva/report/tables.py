@@ -124,6 +124,20 @@ def summary(run: RunFiles, view: FrontView) -> RenderableType:
     return Group(*parts)
 
 
+def brief(run: RunFiles, view: FrontView) -> RenderableType:
+    """Lay out what is said when a job of a sweep ends: its front in a line, and what a reader must know of it."""
+    front = view.front
+    held_out = "" if front.hypervolume_held_out is None else f" (held out {front.hypervolume_held_out:.4g})"
+    seconds = sum(stage["seconds"] for stage in run.stages)
+    parts: list[RenderableType] = [
+        f"Front: {len(view.on_front)} of {front.n_candidates} candidates, hypervolume [bold]{front.hypervolume:.4g}[/]"
+        f"{held_out}, {seconds:.0f} s"
+    ]
+    parts += [f"[yellow]Warning:[/] {escape(text)}" for text in warnings(run)]
+    parts.append(f"Everything is in [bold]{escape(str(run.folder))}[/]")
+    return Group(*parts)
+
+
 def _front_table(view: FrontView) -> Table:
     table = Table(title="Pareto front", title_justify="left")
     table.add_column("candidate", no_wrap=True)

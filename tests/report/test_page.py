@@ -9,10 +9,11 @@ import pytest
 from rich.console import Console
 
 from mva.pareto.front import Front
+from mva.report.figures import draw_training
 from mva.report.front_view import CandidateView, FrontView, extremes, front_view, hypervolume_curve
 from mva.report.page import write_report
 from mva.report.run_files import UnreadableRun, read_run
-from mva.report.tables import candidate_rows, summary, warnings
+from mva.report.tables import brief, candidate_rows, summary, warnings
 
 EVIL = "<script>window.broken = true</script>"
 
@@ -35,7 +36,7 @@ def test_the_page_needs_no_network_and_is_small(run_folder):
 def test_figures_and_table_are_written_in_every_form(run_folder):
     write_report(run_folder, forms=["svg"])
     several = len(json.loads((run_folder / "interference.json").read_text())["pairs"]) > 0
-    names = ["front", "training", "interference"] if several else ["front", "training"]
+    names = ["front", "hypervolume", "training", *(["interference"] if several else [])]
     assert {p.name for p in (run_folder / "figures").iterdir()} == {
         f"{n}.{form}" for n in names for form in ("png", "svg")
     }
@@ -87,6 +88,22 @@ def test_the_summary_fits_a_terminal_of_eighty_columns(run_folder):
     assert "Hypervolume" in said
     assert "mva-export run=" in said
     assert all(point.id in said for point in front_view(run).front.points)
+
+
+def test_a_job_of_a_sweep_says_its_front_in_a_line_and_its_warnings(run_folder):
+    run = read_run(run_folder)
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(brief(run, front_view(run)))
+    first, *others = console.export_text().splitlines()
+    assert first.startswith(f"Front: {len(run.front.points)} of {run.front.n_candidates} candidates, hypervolume")
+    assert len(others) == len(warnings(run)) + 1
+
+
+def test_a_value_has_one_colour_in_all_panels_of_the_training_figure():
+    first = {"step": 1, "train/a/preference_loss": 0.7, "train/b/preference_loss": 0.6, "train/b/dependence": 0.1}
+    losses, dependence = draw_training([first]).axes
+    assert [line.get_label() for line in (*losses.lines, *dependence.lines)] == ["a", "b", "b"]
+    assert dependence.lines[0].get_color() == losses.lines[1].get_color() != losses.lines[0].get_color()
 
 
 def test_the_staircase_is_that_of_the_points_by_hand():

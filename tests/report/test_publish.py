@@ -49,7 +49,7 @@ def test_tables_figures_page_artifacts_and_results_are_sent(folder):
     publish(folder, tracker)
     assert tracker.names("table") == ["candidates", "front_table", "responses"]
     assert tracker.names("plot") == ["pareto_front"]
-    assert tracker.names("figure") == ["front", "interference", "training"]
+    assert tracker.names("figure") == ["front", "hypervolume", "interference", "training"]
     assert tracker.names("page") == ["report"]
     assert tracker.names("artifact") == ["value-vectors", "front"]
     facts = {name: value for kind, name, _, value in tracker.told if kind == "summary"}
