@@ -23,7 +23,7 @@ Members = list[tuple[JobFront, CandidateView]]
 def joint_figures(front: JointFront) -> list[go.Figure]:
     """One value: a strip; two: a scatter; three: 3-D and a scatter matrix; more: parallel coordinates and matrix.
 
-    `customdata` of every point is the name of its job, `ids` the candidate's id and that name.
+    `customdata` of every point is the name of its job, `ids` the candidate's id and its job's number.
     """
     if len(front.values) <= 2:
         figures = [_scatter(front)]
@@ -38,7 +38,7 @@ def _scatter(front: JointFront) -> go.Figure:
         figure.add_scatter(
             x=[c.scores[x] for _, c in members],
             y=[c.scores[y] if len(front.values) == 2 else 0.0 for _, c in members],
-            mode="markers", name=name, marker=marker, hovertext=_hover(front, members), **_said(members),
+            mode="markers", name=name, marker=marker, hovertext=_hover(front, members), **_said(front, members),
         )  # fmt: skip
     if len(front.values) == 2:
         xs, ys = front.staircase(x, y)
@@ -60,7 +60,7 @@ def _scatter_3d(front: JointFront) -> go.Figure:
         places = {axis: [c.scores[v] for _, c in members] for axis, v in axes}
         figure.add_scatter3d(
             **places, mode="markers", name=name, marker={**solid, "size": sizes},
-            hovertext=_hover(front, members), **_said(members),
+            hovertext=_hover(front, members), **_said(front, members),
         )  # fmt: skip
     if not front.of_single_candidates:
         places = {axis: [c.scores[v] for _, c in front.members] for axis, v in axes}
@@ -85,7 +85,9 @@ def _parallel(front: JointFront) -> go.Figure:
     scale = [[step, colour] for step, colour in zip(steps, [c for c in (GREY, *PALETTE) for _ in "12"], strict=False)]
     line = {"color": colours, "colorscale": scale, "cmin": -0.5, "cmax": shown + 0.5}
     dimensions = [{"label": plain(v), "values": [c.scores[v] for _, _, c in members]} for v in front.values]
-    return go.Figure(go.Parcoords(dimensions=dimensions, line=line, **_whose([(one, c) for _, one, c in members])))
+    return go.Figure(
+        go.Parcoords(dimensions=dimensions, line=line, **_whose(front, [(one, c) for _, one, c in members]))
+    )
 
 
 def _matrix(front: JointFront) -> go.Figure:
@@ -94,20 +96,21 @@ def _matrix(front: JointFront) -> go.Figure:
         figure.add_splom(
             dimensions=[{"label": plain(v), "values": [c.scores[v] for _, c in members]} for v in front.values],
             name=name, marker=marker, text=_hover(front, members), diagonal_visible=False, showupperhalf=False,
-            **_said(members),
+            **_said(front, members),
         )  # fmt: skip
     return figure
 
 
-def _said(members: Members) -> dict[str, object]:
-    return {**_whose(members), "hoverinfo": "text"}
+def _said(front: JointFront, members: Members) -> dict[str, object]:
+    return {**_whose(front, members), "hoverinfo": "text"}
 
 
-def _whose(members: Members) -> dict[str, list[str]]:
+def _whose(front: JointFront, members: Members) -> dict[str, list[str]]:
     # Of points with equal ids Plotly draws one: a candidate's id alone would be that of its like in other jobs, too.
+    number = {one.job.name: n for n, one in enumerate(front.jobs)}
     return {
         "customdata": [one.job.name for one, _ in members],
-        "ids": [f"{c.id} {one.job.name}" for one, c in members],
+        "ids": [f"{c.id} {number[one.job.name]}" for one, c in members],
     }
 
 
@@ -140,7 +143,9 @@ def _hover(front: JointFront, members: Sequence[tuple[JobFront, CandidateView]])
 
 
 def _text(one: JobFront, candidate: CandidateView, *, sample: bool) -> str:
-    scores = ", ".join(f"{value} {score:.3f}" for value, score in candidate.scores.items())
+    scores = ", ".join(
+        f"{value} {score:.3f} ± {candidate.errors[value]:.3f}" for value, score in candidate.scores.items()
+    )
     lines = [one.job.label, candidate.label, f"{candidate.id}: {scores}"]
     if sample:
         lines += candidate.sample[:240].split("\n")

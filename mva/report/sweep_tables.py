@@ -21,6 +21,7 @@ APART = (
 )
 MOST_KEYS = 5
 """More keys than these would leave a terminal's columns no room: then a job is named by all of them in one column."""
+_NOT_REAL = "A difference that is not called real may be chance."
 _WHOLE = 24
 """Cells up to so many characters are not broken: a setting in pieces can't be read."""
 
@@ -61,7 +62,7 @@ def sweep_summary(view: SweepView) -> RenderableType:
         parts.append(f"[yellow]Note:[/] {APART}")
     for front in view.fronts:
         if rows := setting_rows(front):
-            parts += [_setting_table(rows), "A difference that is not called real may be chance.", ""]
+            parts += [_setting_table(rows), *([_NOT_REAL] if len(rows) > 1 else []), ""]
         parts.append(
             f"Joint front of {escape(' and '.join(front.values))}: hypervolume [bold]{front.hypervolume:.4g}[/], "
             f"{len(front.members)} points of {len(front.jobs)} jobs. {escape(measured_from(front))}"
@@ -79,13 +80,12 @@ def measured_from(front: JointFront) -> str:
 
 
 def _job_table(view: SweepView) -> Table:
-    """The jobs; that all of them finished is not said of each."""
+    """The jobs; what none of them has found, and that all of them finished, is not said of each."""
     headings, rows = job_rows(view)
     columns = dict(zip(headings, zip(*rows, strict=True), strict=True))
     named = _named("job", columns.pop("job"), [facet.key for facet in facets(view.jobs)], view.jobs)
-    if set(columns["status"]) == {"finished"}:
-        del columns["status"]
-    return _table(f"Sweep of {len(view.jobs)} jobs", named, columns)
+    told = {heading: cells for heading, cells in columns.items() if set(cells) not in ({"-"}, {"finished"})}
+    return _table(f"Sweep of {len(view.jobs)} jobs", named, told)
 
 
 def _setting_table(rows: Sequence[SettingRow]) -> Table:
@@ -94,7 +94,8 @@ def _setting_table(rows: Sequence[SettingRow]) -> Table:
     headings = ["jobs", "hypervolume", "held out (95 % interval)", "against the first, held out"]
     cells = zip(*([cell.replace(" (", "\n(", 1) for cell in setting_cells(row)] for row in rows), strict=True)
     named = _named("setting", [row.label for row in rows], keys, first)
-    return _table("Settings, mean over their jobs", named, dict(zip(headings, cells, strict=True)))
+    known = {heading: some for heading, some in zip(headings, cells, strict=True) if set(some) != {"-"}}
+    return _table("Settings, mean over their jobs", named, known)
 
 
 def _named(what: str, labels: Sequence[str], keys: Sequence[str], jobs: Sequence[Job]) -> Columns:
