@@ -84,14 +84,14 @@ def _job_table(view: SweepView) -> tuple[list[str], list[list[object]]]:
 
 
 def results(run: RunFiles, view: FrontView) -> dict[str, Any]:
-    """A run's results as flat names and numbers."""
+    """A run's results as flat names and numbers; none is named as a table or a figure, which it would replace in W&B."""
     front = view.front
     found: dict[str, Any] = {
         "hypervolume": front.hypervolume,
         "hypervolume_held_out": front.hypervolume_held_out,
         "hypervolume_simplex": front.hypervolume_simplex,
         "front_points": len(front.points),
-        "candidates": front.n_candidates,
+        "n_candidates": front.n_candidates,
     }
     found |= {f"reward/{value}/held_out_accuracy": reward["accuracy"] for value, reward in run.rewards.items()}
     for pair in run.dependence.get("pairs", ()):
@@ -103,7 +103,7 @@ def results(run: RunFiles, view: FrontView) -> dict[str, Any]:
 
 
 def _sweep_results(view: SweepView) -> dict[str, Any]:
-    found: dict[str, Any] = {"jobs": len(view.jobs), "failed_jobs": len(view.failed)}
+    found: dict[str, Any] = {"n_jobs": len(view.jobs), "failed_jobs": len(view.failed)}
     for number, front in enumerate(view.fronts, start=1):
         prefix = f"rewards_{number}/" if len(view.fronts) > 1 else ""
         best = max(front.jobs, key=lambda one: one.hypervolume)

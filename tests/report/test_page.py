@@ -36,7 +36,7 @@ def test_the_page_needs_no_network_and_is_small(run_folder):
 def test_figures_and_table_are_written_in_every_form(run_folder):
     write_report(run_folder, forms=["svg"])
     several = len(json.loads((run_folder / "interference.json").read_text())["pairs"]) > 0
-    names = ["front", "hypervolume", "training", *(["interference"] if several else [])]
+    names = ["front", "hypervolume_curve", "training", *(["interference"] if several else [])]
     assert {p.name for p in (run_folder / "figures").iterdir()} == {
         f"{n}.{form}" for n in names for form in ("png", "svg")
     }

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import pytest
 
@@ -35,6 +36,17 @@ class Recorder:
         return [name for k, name, *_ in self.told if k == kind]
 
 
+class RecordingSpec:
+    """Let everything that is started tell one `tracker`."""
+
+    def __init__(self):
+        self.tracker = Recorder()
+
+    @contextmanager
+    def start(self, run):
+        yield self.tracker
+
+
 @pytest.fixture
 def folder(tmp_path, make_run_folder):
     folder = make_run_folder(tmp_path / "run", 2)
@@ -49,7 +61,7 @@ def test_tables_figures_page_artifacts_and_results_are_sent(folder):
     publish(folder, tracker)
     assert tracker.names("table") == ["candidates", "front_table", "responses"]
     assert tracker.names("plot") == ["pareto_front"]
-    assert tracker.names("figure") == ["front", "hypervolume", "interference", "training"]
+    assert tracker.names("figure") == ["front", "hypervolume_curve", "interference", "training"]
     assert tracker.names("page") == ["report"]
     assert tracker.names("artifact") == ["value-vectors", "front"]
     facts = {name: value for kind, name, _, value in tracker.told if kind == "summary"}
@@ -91,8 +103,12 @@ def test_wandb_holds_each_of_them(folder, monkeypatch):
         "value-vectors",
     ):
         assert words in read[0], words
-    for words in ("candidates", "front_table", "responses", "pareto_front", "plotly-file", "interference", "html-file"):
-        assert words in read[1], words
+    kinds = {name: what["_type"] for name, what in json.loads(read[1])["summary"].items() if isinstance(what, dict)}
+    assert kinds == {
+        **dict.fromkeys(["candidates", "front_table", "responses"], "table-file"),
+        **dict.fromkeys(["front", "hypervolume_curve", "interference", "training"], "image-file"),
+        "pareto_front": "plotly-file", "report": "html-file",
+    }  # fmt: skip
 
 
 def test_wandb_holds_a_run_for_a_sweep_as_a_whole(tmp_path, make_run_folder, monkeypatch):
@@ -109,3 +125,28 @@ def test_wandb_holds_a_run_for_a_sweep_as_a_whole(tmp_path, make_run_folder, mon
                   "html-file", "image-file", "sweep.json", "joint_hypervolume"):  # fmt: skip
         assert words in records, words
     assert repr(view.fronts[0].hypervolume)[:8] in records
+
+
+def test_no_result_has_the_name_of_a_table_or_a_figure_which_it_would_replace(folder, tmp_path):
+    outcome = Outcome("run", 0, ["seed=0"], state="finished")
+    outcome.write(folder)
+    spec = RecordingSpec()
+    publish(folder, spec.tracker)
+    publish_sweep(write_sweep(tmp_path), spec)
+    shown = {name for kind in ("table", "figure", "plot", "page") for name in spec.tracker.names(kind)}
+    assert {"candidates", "jobs", "joint_front"} <= shown
+    assert shown.isdisjoint(spec.tracker.names("summary"))
+
+
+def test_the_jobs_of_a_sweep_are_a_table_of_settings_and_numbers(folder, tmp_path):
+    Outcome("run", 0, ["seed=0"], state="finished").write(folder)
+    other = tmp_path / "failed"
+    other.mkdir()
+    Outcome("run", 1, ["seed=1"], state="failed", error="no").write(other)
+    spec = RecordingSpec()
+    publish_sweep(write_sweep(tmp_path), spec)
+    ((columns, rows),) = [values for kind, name, values, _ in spec.tracker.told if (kind, name) == ("table", "jobs")]
+    first, second = (dict(zip(columns, row, strict=True)) for row in rows)
+    assert (first["seed"], first["status"], second["seed"], second["error"]) == ("0", "finished", "1", "no")
+    assert isinstance(first["hypervolume_common"], float)
+    assert second["hypervolume_common"] is None

@@ -69,6 +69,23 @@ def test_two_runs_of_one_process_are_two_also_after_one_failed(tmp_path, offline
     assert "on purpose" not in two
 
 
+def test_a_run_that_goes_on_is_the_same_run(tmp_path, offline):
+    run = identity(tmp_path / "one")
+    with pytest.raises(RuntimeError, match="on purpose"):
+        fail_in(run)
+    (begun,) = run.folder.glob("wandb/offline-run-*")
+    begun.rename(
+        begun.with_name(f"offline-run-20200101_000000-{begun.name.rpartition('-')[2]}")
+    )  # not in the same second
+    with WeightsAndBiases().start(run) as tracker:
+        tracker.log({"a": 2.0}, 2)
+    folders = list(run.folder.glob("wandb/offline-run-*"))
+    assert len(folders) == 2
+    assert len({folder.name.rpartition("-")[2] for folder in folders}) == 1, (
+        "one id: W&B joins them when they are synced"
+    )
+
+
 def test_nothing_is_said_and_no_key_is_asked_for(tmp_path, offline, capfd):
     with WeightsAndBiases().start(identity(tmp_path / "one")) as tracker:
         folder = tmp_path / "adapters"
