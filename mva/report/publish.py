@@ -84,7 +84,7 @@ def _job_table(view: SweepView) -> tuple[list[str], list[list[object]]]:
 
 
 def results(run: RunFiles, view: FrontView) -> dict[str, Any]:
-    """A run's results as flat names and numbers; none is named as a table or a figure, which it would replace in W&B."""
+    """A run's results as flat names and numbers, none named as a table or a figure, which it would replace in W&B."""
     front = view.front
     found: dict[str, Any] = {
         "hypervolume": front.hypervolume,

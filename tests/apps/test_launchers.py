@@ -1,0 +1,54 @@
+"""Multiruns through Hydra's launcher plug-ins: processes of joblib, and submitit's local executor as a cluster's stand-in."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from mva.apps.command import conf_folder
+
+pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason='needs pip install "mva[joblib]"')
+pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason='needs pip install "mva[submitit]"')
+
+
+@pytest.mark.parametrize(
+    ("launcher", "settings", "target"),
+    [
+        ("joblib", ["hydra.launcher.n_jobs=4"], "JoblibLauncher"),
+        ("submitit_local", [], "LocalLauncher"),
+        ("submitit_slurm", ["hydra.launcher.gpus_per_node=1", "hydra.launcher.timeout_min=120"], "SlurmLauncher"),
+    ],
+)
+def test_the_launchers_of_the_documents_compose(launcher, settings, target):
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        config = compose("config", overrides=[f"hydra/launcher={launcher}", *settings], return_hydra_config=True)
+    assert config.hydra.launcher._target_.endswith(f".{target}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_the_jobs_of_a_launcher_end_in_one_front_and_one_that_fails_stops_no_other(tmp_path, launcher):
+    command = [
+        *(sys.executable, "-c", "from mva.apps.run import main; main()", "-m", f"hydra/launcher={launcher}"),
+        *("debug=smoke", "tracking=local", "report.forms=[]", "penalty.baseline=false", "search.levels=2"),
+        *("adapter.rank=4,8,0", f"paths.cache={tmp_path / 'cache'}", "hydra.sweep.dir=F"),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
+    ended = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert ended.returncode == 1, ended.stderr
+    record = json.loads((tmp_path / "F" / "sweep.json").read_text())
+    states = {job["label"]: job["status"] for job in record["jobs"]}
+    assert states == {"adapter.rank=4": "finished", "adapter.rank=8": "finished", "adapter.rank=0": "failed"}
+    (front,) = record["fronts"]
+    assert len(front["jobs"]) == 2
+    assert "1 failed" in ended.stderr
+    again = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert json.loads((tmp_path / "F" / "sweep.json").read_text())["jobs"][0]["seconds"] == record["jobs"][0]["seconds"]
+    assert again.returncode == 1
