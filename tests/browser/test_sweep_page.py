@@ -66,7 +66,7 @@ def box(page, name):
 def shown(page):
     """What the status line says, the rows to be seen, and the number of points in each figure."""
     counts = [plot.evaluate(COUNT) for plot in page.locator(".js-plotly-plot").all()]
-    return page.locator("#shown").inner_text(), page.locator("tbody tr:visible").count(), set(counts)
+    return page.locator("#shown").inner_text(), page.locator("tr[data-job]:visible").count(), set(counts)
 
 
 def test_it_opens_from_disk_with_no_request_and_draws_every_candidate(opened, page):
@@ -117,3 +117,17 @@ def test_many_settings_are_a_list_to_choose_from(browser, make_run_folder, tmp_p
     page.get_by_role("combobox", name="penalty.strength").select_option("7")
     assert shown(page) == ("1 of 10 jobs shown", 1, {4})
     page.close()
+
+
+def test_a_click_on_a_point_shows_its_command_and_leads_to_its_responses(opened, page):
+    figures = page.locator(".js-plotly-plot")
+    kinds = figures.evaluate_all("all => all.map(p => p.data[0].type)")
+    plot = figures.nth(1 if kinds[0] == "parcoords" else 0)  # lines of parallel coordinates can't be clicked
+    job, candidate = plot.evaluate("p => [p.data[0].customdata[2], p.data[0].ids[2].split(' ')[0]]")
+    plot.evaluate("p => p.emit('plotly_click', {points: [{curveNumber: 0, pointNumber: 2}]})")
+    said = page.locator("#chosen").inner_text()
+    assert f"candidate={candidate}" in said
+    assert candidate in said.split("mva-export")[0]
+    link = page.locator("#chosen a").evaluate("a => decodeURIComponent(a.href)")
+    assert link.endswith(f"/{job}/report.html#{candidate}")
+    assert page.evaluate("window.broken") is None
