@@ -134,7 +134,7 @@ def brief(run: RunFiles, view: FrontView) -> RenderableType:
         f"{held_out}, {seconds:.0f} s"
     ]
     parts += [f"[yellow]Warning:[/] {escape(text)}" for text in warnings(run)]
-    parts.append(f"Everything is in [bold]{escape(str(run.folder))}[/]")
+    parts.append(Text(f"Everything is in {run.folder}", no_wrap=True, overflow="ignore"))  # a path stays whole
     return Group(*parts)
 
 
