@@ -7,8 +7,8 @@
 - **interference left**: each value's score with all vectors at 1 against its own vector alone.
 - **bad extrapolation**: where the scores leave the linear prediction from the base and the vectors alone,
   `s(0) + sum_i omega_i (s(e_i) - s(0))`.
-- **collapse**: from which coefficient on texts are worse than at 1 of the same ray (loops, few words, silence), and a
-  value's score is lower than its vector's alone.
+- **collapse**: from which coefficient on texts are worse than at 1 of the same ray (loops, few words, fragments,
+  silence, another length), and a value's score is lower than its vector's alone.
 
 All differences are paired over prompts, with 95 % intervals. On a ray a level counts only if all higher ones of the ray
 do, too. [simulated, linear scores on 12 prompts: 7 % of candidates and 8 % of rays are told all the same; candidates
@@ -85,7 +85,7 @@ def along_rays(rewards: Surface, texts: Surface) -> Found:
     for ray, direction in rewards.rays().items():
         found[ray] = {}
         for measure, one in STATISTICS.items():
-            worse = worse_from(texts, measure, direction, direction, one.worse) if one.worse else None
+            worse = worse_from(texts, measure, direction, direction, one.worse)
             found[ray][measure] = {"means": means(texts, measure, direction), "worse_from": worse}
         for value in rewards.measures:
             takes_part = value in alone and direction @ alone[value] > 0
@@ -107,10 +107,11 @@ def means(surface: Surface, measure: str, direction: np.ndarray) -> dict[str, fl
 def worse_from(
     surface: Surface, measure: str, direction: np.ndarray, reference: np.ndarray, worse: int
 ) -> float | None:
-    """The level, 1 or above, from which on the measure is worse (1: higher) than at the reference's coefficients."""
+    """The level, 1 or above, from which on the measure is worse (1: higher, 0: different) than at the reference."""
     levels, ray = surface.minus(surface.at(reference)).only(measure).along(direction)
     rows = levels > 1 - 1e-6
-    return holds_from(levels[rows], ray.signs()[rows, 0] == worse)
+    signs = ray.signs()[rows, 0]
+    return holds_from(levels[rows], signs == worse if worse else signs != 0)
 
 
 def tables(record: Found) -> list[Table]:

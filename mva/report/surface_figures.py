@@ -13,8 +13,12 @@ from mva.report.surface import ALL, Surface
 def draw_curves(surface: Surface) -> Figure:
     """Draw every measure along every ray; bands are 95 % intervals, the dotted line is where the paper's box ends."""
     n = len(surface.measures)
-    figure = Figure(figsize=(4.6 * n, 4.0), layout="constrained")
-    panels = figure.subplots(1, n, squeeze=False)[0]
+    columns = min(3, n)
+    rows = -(-n // columns)
+    figure = Figure(figsize=(4.6 * columns, 3.8 * rows), layout="constrained")
+    panels, spare = np.split(figure.subplots(rows, columns, squeeze=False).flat, [n])
+    for axes in spare:
+        axes.remove()
     for number, (name, direction) in enumerate(surface.rays().items()):
         levels, ray = surface.along(direction)
         low, high = ray.intervals()

@@ -1,10 +1,11 @@
 """Is this still language? Statistics of a response that need no model; words are what white space separates.
 
-They see loops, one word for all purposes and silence, which is how a model that was pushed too far falls apart. They do
-not see fluent nonsense, nor a loop inside of one long word. All but the length are shares, and depend on it: compare
-responses that were cut at the same number of tokens.
+They see loops, one word for all purposes, fragments and silence, which is how a model that was pushed too far falls
+apart. They do not see fluent nonsense, nor a loop inside of one long word. They depend on how long a response may be:
+compare responses that were cut at the same number of tokens.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -12,7 +13,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Statistic:
-    """A number of a text; `worse` is the direction (1: higher) in which a model falls apart, 0 if neither is."""
+    """A number of a text; `worse` is the direction (1: higher) in which a model falls apart, 0 if either may be."""
 
     measure: Callable[[str], float]
     worse: Literal[-1, 0, 1]
@@ -39,6 +40,12 @@ def distinct_words(text: str) -> float:
     return len(set(words)) / len(words) if words else 1.0
 
 
+def sentence_length(text: str) -> float:
+    """Give the words a sentence, on average; 0 where there are none. A sentence ends with `.`, `!` or `?`."""
+    sentences = [words for part in re.split(r"[.!?]+(?:\s|$)", text) if (words := _words(part))]
+    return sum(map(len, sentences)) / len(sentences) if sentences else 0.0
+
+
 def empty(text: str) -> float:
     """Say whether there is no word: 1 or 0."""
     return float(not _words(text))
@@ -52,6 +59,7 @@ def length(text: str) -> float:
 STATISTICS = {
     "repeated 3-grams": Statistic(repeated_3grams, worse=1),
     "distinct words": Statistic(distinct_words, worse=-1),
+    "words a sentence": Statistic(sentence_length, worse=-1),
     "empty": Statistic(empty, worse=1),
     "words": Statistic(length, worse=0),
 }

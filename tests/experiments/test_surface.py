@@ -125,7 +125,9 @@ def test_failure_signatures_find_every_failure_where_it_was_put(tmp_path, grid_r
         assert ray["empty"]["worse_from"] == 3
         assert ray["empty"]["means"] == {"0": 0, "1": 0, "2": 0, "3": 1}
         assert ray["repeated 3-grams"]["worse_from"] is None, "an empty text repeats nothing"
-        assert ray["words"]["worse_from"] is None
+        assert ray["words"]["worse_from"] == ray["words a sentence"]["worse_from"] == 2, (
+            "ten words become six, then none"
+        )
     assert rays["helpful"]["helpful"]["worse_from"] is None
     assert rays["helpful"]["harmless"]["worse_from"] is None
     assert rays[ALL]["helpful"]["worse_from"] == 1

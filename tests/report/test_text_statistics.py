@@ -1,6 +1,6 @@
 import pytest
 
-from mva.report.text_statistics import STATISTICS, distinct_words, empty, length, repeated_3grams
+from mva.report.text_statistics import STATISTICS, distinct_words, empty, length, repeated_3grams, sentence_length
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,20 @@ def test_statistics_of_texts_counted_by_hand(text, repeated, distinct, words):
 
 def test_falling_apart_moves_every_judged_statistic_in_its_worse_direction():
     fine = "first pour the water and then add two spoons of tea"
-    for broken, which in (("tea tea tea tea tea", ["repeated 3-grams", "distinct words"]), ("", ["empty"])):
+    looping, fragments = "tea tea tea tea tea", "Pour. Wait. Add two. Tea."
+    for broken, which in (
+        (looping, ["repeated 3-grams", "distinct words"]),
+        (fragments, ["words a sentence"]),
+        ("", ["empty"]),
+    ):
         for name in which:
             one = STATISTICS[name]
             assert (one.measure(broken) - one.measure(fine)) * one.worse > 0
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("", 0), ("...", 0), ("no end in sight", 4), ("Two words. Now three words!  One?", 2), ("Costs 3.50 a piece.", 4)],
+)
+def test_a_sentences_length_is_the_mean_over_the_sentences_that_have_words(text, words):
+    assert sentence_length(text) == words
