@@ -95,6 +95,12 @@ def _scores(one: RunFiles) -> np.ndarray:
     return np.array([[scores[value] for value in one.front.values] for scores in lines])
 
 
+def box_by_simplex(row: dict[str, Any]) -> float:
+    """The box's hypervolume as a multiple of the simplex's; NaN where that is 0 (a value's scores are all alike)."""
+    box, simplex = row["hypervolume"]["box"], row["hypervolume"]["simplex"]
+    return box / simplex if simplex > 0 else float("nan")
+
+
 def penalty_seconds(vectors: Sequence[dict[str, LowRank]], *, repeats: int = 7) -> dict[str, list[float]]:
     """Seconds of one step's penalty, forward and backward, of the last vector against 1, 2, ... others: the fastest."""
     *earlier, last = vectors
@@ -124,14 +130,14 @@ def table(rows: Sequence[dict[str, Any]]) -> Table:
     for name in ("hypervolume box / simplex", "evaluations", "front points"):
         drawn.add_column(name)
     for row in rows:
-        pairs, kept, volume = row["pairs"], row["values"].values(), row["hypervolume"]
+        pairs, kept = row["pairs"], row["values"].values()
         drawn.add_row(
             str(row["n_values"]),
             f"{row['training']['pairs']}, {row['training']['seconds']:.0f}",
             *(f"{mean(p[what] for p in pairs):.2g}" for what in ("dependence", "independent_training", "chance_mean")),
             f"{mean(v['norm'] / v['norm_independent'] for v in kept):.2f}",
             f"{mean(v['difference'] for v in kept):+.2f}",
-            f"{volume['box'] / volume['simplex']:.2f}",
+            f"{box_by_simplex(row):.2f}",
             *(f"{row[what]['box']} / {row[what]['simplex']}" for what in ("evaluations", "front_points")),
         )
     return drawn
@@ -150,7 +156,7 @@ def draw(rows: Sequence[dict[str, Any]], seconds: dict[str, list[float]]) -> Fig
             place, half = row["n_values"] + 0.1 * (VALUES.index(value) - 2), v["high"] - v["difference"]
             price_of.errorbar(place, v["difference"], yerr=half, fmt="o", color=f"C{VALUES.index(value)}", capsize=2)
             price_of.annotate(value, (place, v["difference"]), fontsize=6, rotation=60)
-    volume_of.plot(numbers, [row["hypervolume"]["box"] / row["hypervolume"]["simplex"] for row in rows], "o-")
+    volume_of.plot(numbers, [box_by_simplex(row) for row in rows], "o-")
     for name, some in seconds.items():
         seconds_of.plot(range(1, len(some) + 1), [1000 * s for s in some], "o-", label=name)
     pairs_of.set(title="dependence of each pair", xlabel="values", yscale="log")

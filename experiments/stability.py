@@ -7,11 +7,11 @@ A Hydra app like `mva`, which it begins as: train, explore, report. Then, into s
 - along the way: at every snapshot (trainer.execution.snapshot_every) the dependence of each vector on the earlier ones
   as they ended, which is what the penalty sees, beside chance and beside training without the penalty; and the score of
   each vector alone on validation prompts.
-- after a merge: the front's candidate that spans most by itself is merged into the weights (as `mva-export
-  export.form=merged` does), and the merged model is trained further on the pairs of each of `further.pairs_of` (as
-  `mva-train model=local` does). Base, merged and tuned models are scored by the run's own rewards on the same held-out
-  prompts. What the further training adds is a low-rank update of the merged model, hence one of the base: the tuned
-  model is the candidate `merged 1, further 1`.
+- after a merge: the front's candidate that spans most by itself, or the one of `coefficients`, is merged into the
+  weights (as `mva-export export.form=merged` does), and the merged model is trained further on the pairs of each of
+  `further.pairs_of` (as `mva-train model=local` does). Base, merged and tuned models are scored by the run's rewards on
+  the same held-out prompts. What the further training adds is a low-rank update of the merged model, hence one of the
+  base: the tuned model is the candidate `merged 1, further 1`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -81,10 +81,10 @@ class Study:
             found.append({"step": step, "pairs": pairs, "scores": scores, "values": values})
         return found
 
-    def after_a_merge(self, config: DictConfig, point: FrontPoint) -> list[dict[str, Any]]:
+    def after_a_merge(self, config: DictConfig, candidate: Candidate) -> list[dict[str, Any]]:
         """Merge the candidate, train on: `trained_on`, and for each value how much of it is kept (see `kept`)."""
         backbone, e = self.session.backbone, self.session.experiment
-        vector = replace(e.composition.compose(self.vectors, point.coefficients), value="merged", key=point.id)
+        vector = replace(e.composition.compose(self.vectors, candidate.coefficients), value="merged", key=candidate.id)
         folder = self.home / "merged"
         merged_copy(backbone, vector).save_pretrained(folder)
         backbone.tokenizer.save_pretrained(folder)
@@ -95,8 +95,7 @@ class Study:
             evaluate = make_evaluator(self.session, pair, self.rewards, self._ledger(f"tuned-{value}"), split="test")
             evaluate((BASE, MERGED, TUNED))
             rewards = {
-                scored: [evaluate.rewards_of(candidate, scored) for candidate in (BASE, MERGED, TUNED)]
-                for scored in self.rewards
+                scored: [evaluate.rewards_of(one, scored) for one in (BASE, MERGED, TUNED)] for scored in self.rewards
             }
             found.append({"trained_on": value, "values": {name: kept(*three) for name, three in rewards.items()}})
         return found
@@ -204,13 +203,15 @@ def main(config: DictConfig) -> None:
 
 
 def _study(workflow: Workflow, config: DictConfig, vectors: Sequence[ValueVector], front: Front) -> dict[str, Any]:
-    rewards, point = make_rewards(workflow.session, vectors), spans_most(front)
+    coefficients = config.coefficients or spans_most(front).coefficients
+    candidate = workflow.session.experiment.space.candidate(coefficients[vector.value] for vector in vectors)
+    rewards = make_rewards(workflow.session, vectors)
     study = Study(workflow.session, vectors, rewards, workflow.folder / "stability")
     with workflow.session.stages.stage("Look at the snapshots"):
         way = study.along_the_way()
     with workflow.session.stages.stage("Train a merged candidate further"):
-        tuned = study.after_a_merge(config, point)
-    merge = {"candidate": point.id, "coefficients": dict(point.coefficients), "tuned": tuned}
+        tuned = study.after_a_merge(config, candidate)
+    merge = {"candidate": candidate.id, "coefficients": dict(candidate.coefficients), "tuned": tuned}
     return {"along_the_way": way, "after_a_merge": merge}
 
 

@@ -59,3 +59,9 @@ def test_the_penalty_looks_at_every_earlier_vector_once(script, monkeypatch):
     ]
     (seconds,) = number_of_values.penalty_seconds(vectors).values()
     assert seconds == [1.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize(("simplex", "expected"), [(2.0, 1.5), (0.0, float("nan"))])
+def test_the_box_is_a_multiple_of_what_the_simplex_spans(script, simplex, expected):
+    ratio = script("number_of_values").box_by_simplex({"hypervolume": {"box": 3.0, "simplex": simplex}})
+    assert ratio == pytest.approx(expected, nan_ok=True)

@@ -1,7 +1,6 @@
 """Stability: what is computed against numbers found by hand, and the whole study on a tiny model."""
 
 import json
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -78,7 +77,7 @@ def test_the_last_snapshot_is_the_vector_itself(study):
 def test_after_a_merge_the_candidate_scores_what_it_scored_before(study, config, tmp_path):
     e = study.session.experiment
     candidate = e.space.candidate([1.0, 0.5])
-    found = study.after_a_merge(config, SimpleNamespace(id=candidate.id, coefficients=candidate.coefficients))
+    found = study.after_a_merge(config, candidate)
     assert [row["trained_on"] for row in found] == ["helpful", "honest"]
     ledger = Ledger(tmp_path)
     (scored,) = make_evaluator(study.session, study.vectors, study.rewards, ledger, split="test")([candidate])
@@ -89,7 +88,7 @@ def test_after_a_merge_the_candidate_scores_what_it_scored_before(study, config,
 def test_the_tuned_model_is_a_candidate_of_the_base(stability, study, config, tmp_path):
     backbone, compose_of = study.session.backbone, study.session.experiment.composition.compose
     vector = compose_of(study.vectors, {"helpful": 1.0, "harmless": 0.5})
-    study.after_a_merge(config, SimpleNamespace(id="x", coefficients={"helpful": 1.0, "harmless": 0.5}))
+    study.after_a_merge(config, study.session.experiment.space.candidate([1.0, 0.5]))
     tuned = study._further(config, "honest", study.home / "merged")
     loaded = study.session.experiment.model.__class__(Pretrained(str(study.home / "merged"))).load()
     assert tuned.base == loaded.fingerprint != backbone.fingerprint
