@@ -102,7 +102,7 @@ def box_by_simplex(row: dict[str, Any]) -> float:
 
 
 def penalty_seconds(vectors: Sequence[dict[str, LowRank]], *, repeats: int = 7) -> dict[str, list[float]]:
-    """Seconds of one step's penalty, forward and backward, of the last vector against 1, 2, ... others: the fastest."""
+    """CPU seconds of a penalty, forward and backward, of the last vector against 1, 2, ... others: the fastest."""
     *earlier, last = vectors
     current = {name: _trainable(factor) for name, factor in last.items()}
     found = {}
@@ -118,10 +118,10 @@ def _trainable(factor: LowRank) -> LowRank:
 
 
 def _seconds(decorrelation: Decorrelation, frozen: Any, current: dict[str, LowRank]) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     penalty, _ = decorrelation.against(frozen, current)
     penalty.backward()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def table(rows: Sequence[dict[str, Any]]) -> Table:
@@ -162,9 +162,10 @@ def draw(rows: Sequence[dict[str, Any]], seconds: dict[str, list[float]]) -> Fig
     pairs_of.set(title="dependence of each pair", xlabel="values", yscale="log")
     price_of.set(title="score alone, penalised - independent", xlabel="values")
     volume_of.set(title="hypervolume, box / simplex", xlabel="values")
-    seconds_of.set(title="penalty of a step, ms", xlabel="earlier vectors", ylim=(0, None))
+    seconds_of.set(title="penalty of a step, CPU ms", xlabel="earlier vectors", ylim=(0, None))
     for axes in figure.axes:
         axes.grid(alpha=0.25)
+        axes.xaxis.get_major_locator().set_params(integer=True)
     pairs_of.legend(frameon=False, fontsize=7)
     seconds_of.legend(frameon=False, fontsize=7)
     return figure
@@ -180,7 +181,7 @@ def summarise(home: Path) -> None:
     console = Console(width=180)
     console.print(table(rows))
     for name, some in seconds.items():
-        console.print(f"{name}: " + ", ".join(f"{1000 * s:.0f} ms against {k}" for k, s in enumerate(some, start=1)))
+        console.print(f"{name}: " + ", ".join(f"{1000 * s:.1f} ms against {k}" for k, s in enumerate(some, start=1)))
 
 
 def main() -> None:
