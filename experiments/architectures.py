@@ -4,9 +4,9 @@
     python experiments/architectures.py run          # all models, arms and seeds; goes on where it stopped
     python experiments/architectures.py summarise
 
-Every model has an unpenalised arm and two penalised ones: the paper's HSIC, and the squared cosine of the updates. A
+Every model has an arm without a penalty and two with one: the squared cosine of the updates, and the paper's HSIC. A
 model's rewards are heads on its own features: scores of different models don't compare, what arms of one model differ
-in does. All arms and seeds of a model share prompts, scale and reference point.
+in does. Each penalty with the arm without one is a 2 x 2 of decorrelation and extrapolation, as in two_by_two.py.
 """
 
 import argparse
@@ -15,43 +15,37 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from estimator_ablation import interval
 from matplotlib.figure import Figure
-from method_comparison import record as comparison_record
-from numpy.typing import NDArray
 from pretraining import ARCHITECTURES, RECORD, bits_per_byte, pretrain
 from rich.console import Console
 from rich.table import Table
+from two_by_two import BOOTSTRAP, cells, held_out, measure
 
 from mva.models.backbone import load_backbone
 from mva.models.sources.pretrained import Pretrained
 from mva.models.sources.smollm2_wheel import SmolLM2Wheel
 from mva.models.store import Store
-from mva.pareto.bootstrap import Bootstrap
-from mva.pareto.indicators import Yardstick
 from mva.records import write_json
-from mva.report.comparison import compare
-from mva.report.figures import BLUE, GREY, ORANGE, save
+from mva.report.figures import BLUE, ORANGE, save
 from mva.report.front_view import BASE, CORNER, front_view
 from mva.report.run_files import RunFiles
 from mva.report.sweep_files import read_sweep
 
 MODELS = (*ARCHITECTURES, "smollm2")
+NO_PENALTY = "unpenalised"
 ARMS = {
-    "unpenalised": ["penalty.strength=0"],
+    NO_PENALTY: ["penalty.strength=0"],
     "correlation": ["estimator=correlation", "penalty.strength=100"],
     "hsic": ["estimator=hsic", "penalty.strength=10"],
 }
 VALUES = ("helpful", "harmless")
-COLUMNS = ("cosine", "cosine_independent", "cosine_chance", "norm_kept", "own_score_difference")
 LANGUAGE = "language.json"
 DATA = Path(os.environ.get("MVA_SHARED_DATA", "../shared/data"))
-Runs = Mapping[str, Sequence[RunFiles]]
 
 
 @dataclass(frozen=True)
@@ -76,10 +70,11 @@ class Model:
         """The overrides that choose it."""
         return ["model=smollm2"] if self.name == "smollm2" else ["model=local", f"model.source.path={self.weights}"]
 
-    def runs(self) -> dict[str, list[RunFiles]]:
-        """Read the finished runs by arm, one a seed."""
-        found = {arm: read_sweep(self.folder / arm) for arm in ARMS if any(self.folder.glob(f"{arm}/*/outcome.json"))}
-        return {arm: [job.run for job in jobs if job.run] for arm, jobs in found.items() if any(j.run for j in jobs)}
+    def runs(self) -> dict[str, dict[int, RunFiles]]:
+        """Read the finished runs, by arm and seed."""
+        there = [arm for arm in ARMS if any((self.folder / arm).glob("*/outcome.json"))]
+        runs = {arm: [job.run for job in read_sweep(self.folder / arm) if job.run] for arm in there}
+        return {arm: {int(run.environment["seed"]): run for run in some} for arm, some in runs.items() if some}
 
 
 def run(model: Model, seeds: Sequence[int], arms: Sequence[str]) -> None:
@@ -107,142 +102,116 @@ def measure_language(model: Model, cache: Path) -> None:
     write_json(target, language)
 
 
-def rewards_of(run: RunFiles) -> NDArray[np.float64]:
-    """Per-prompt rewards of all candidates on validation prompts. Shape: `(n_candidates, n_prompts, n_values)`."""
-    view = front_view(run)
-    lines = {(g["id"], g["prompt_id"]): g["rewards"] for g in run.generations if g["split"] == "validation"}
-    prompts = sorted({prompt for _, prompt in lines})
-    return np.array([[[lines[c.id, p][v] for v in view.values] for p in prompts] for c in view.candidates])
+def vectors(runs: Sequence[RunFiles]) -> dict[str, list[float]]:
+    """List, by seed, what an arm's vectors have in common, and what the penalty did to the second one.
 
-
-def volumes(runs: Runs) -> dict[str, dict[str, Any]]:
-    """Compare, by arm, the hypervolume of the whole box with that of the simplex in it, on the model's yardstick."""
-    rewards = {arm: [rewards_of(one) for one in group] for arm, group in runs.items()}
-    yardstick = Yardstick.of([array.mean(axis=1) for arrays in rewards.values() for array in arrays])
-    convex = {arm: [[c.convex for c in front_view(one).candidates] for one in group] for arm, group in runs.items()}
-    return {arm: box_and_simplex(rewards[arm], convex[arm], yardstick) for arm in runs}
-
-
-def box_and_simplex(
-    rewards: Sequence[NDArray[np.float64]], convex: Sequence[Sequence[bool]], yardstick: Yardstick
-) -> dict[str, Any]:
-    """Hypervolumes of all candidates, of the convex ones, and their difference, corrected for taking the best of noise.
-
-    Shape: `(n_candidates, n_prompts, n_values)` and `(n_candidates,)` a seed.
+    The second one's norm is given as a share of that without the penalty, its own value's score as the difference.
     """
-    simplex = [array[np.array(mask)] for array, mask in zip(rewards, convex, strict=True)]
-    measure, bootstrap = yardstick.indicators()[0].measure, Bootstrap()
-    difference = bootstrap.difference(rewards, simplex, measure)
+    pairs = [p for one in runs for p in one.dependence["pairs"] if p["estimator"] == "Correlation"]
+    kept = [one.preservation[VALUES[1]] for one in runs if VALUES[1] in one.preservation]
     return {
-        "box": asdict(bootstrap.interval(rewards, measure)),
-        "simplex": asdict(bootstrap.interval(simplex, measure)),
-        "difference": {**asdict(difference.interval), "verdict": difference.verdict},
-    }
-
-
-def vectors(runs: Sequence[RunFiles]) -> dict[str, Any]:
-    """List, by seed, what an arm's vectors have in common, and what the penalty cost the second one."""
-    cosines = [p for one in runs for p in one.dependence["pairs"] if p["estimator"] == "Correlation"]
-    kept = [one.preservation.get("harmless") for one in runs]
-    return {
-        "cosine": [pair["dependence"] for pair in cosines],
-        "cosine_independent": [pair["independent_training"] for pair in cosines],
-        "cosine_chance": [pair["chance_mean"] for pair in cosines],
-        "hsic": [p["dependence"] for one in runs for p in one.dependence["pairs"] if p["estimator"] == "HSIC"],
-        "norm_kept": [one["norm"] / one["norm_independent"] if one else 1.0 for one in kept],
-        "own_score_difference": [one["difference"] if one else 0.0 for one in kept],
+        "squared cosine": [pair["dependence"] for pair in pairs],
+        "chance": [pair["chance_mean"] for pair in pairs],
+        "norm kept": [one["norm"] / one["norm_independent"] for one in kept],
+        "own score": [one["difference"] for one in kept],
     }
 
 
 def samples(run: RunFiles, *, prompts: int = 2) -> list[dict[str, str]]:
-    """List what base and single vectors answer to the first validation prompts."""
+    """List what the base and each vector alone answer to the first validation prompts."""
     named = {c.id: c.label for c in front_view(run).candidates if c.kind in (BASE, CORNER)}
-    lines = [g for g in run.generations if g["split"] == "validation" and g["id"] in named]
     found: dict[str, dict[str, str]] = {}
-    for line in lines:
-        row = found.setdefault(line["prompt_id"], {"prompt": line["prompt"][-1]["content"]})
-        row[named[line["id"]]] = line["response"]
+    for line in run.generations:
+        if line["split"] == "validation" and line["id"] in named:
+            row = found.setdefault(line["prompt_id"], {"prompt": line["prompt"][-1]["content"]})
+            row[named[line["id"]]] = line["response"]
     return list(found.values())[:prompts]
+
+
+def designs(runs: Mapping[str, Mapping[int, RunFiles]]) -> dict[str, dict[str, Any]]:
+    """Hold each penalty against none, over the seeds that both have: the 2 x 2 design, fronts on held-out prompts."""
+    found = {}
+    for arm in (arm for arm in runs if arm != NO_PENALTY):
+        seeds = sorted(set(runs[arm]) & set(runs.get(NO_PENALTY, {})))
+        if seeds:
+            halves = [runs[NO_PENALTY][seed] for seed in seeds], [runs[arm][seed] for seed in seeds]
+            validation = measure(cells(*halves), BOOTSTRAP)
+            found[arm] = {"seeds": seeds, "validation": validation, "held_out": held_out(*halves, BOOTSTRAP)}
+    return found
 
 
 def facts(model: Model) -> dict[str, Any]:
     """Everything that was found about a model."""
     runs = model.runs()
-    first = next(iter(runs.values()))[0]
+    first = next(run for some in runs.values() for run in some.values())
     pretraining = model.weights / RECORD
     record = json.loads(pretraining.read_text()) if pretraining.exists() else {}
-    volume = volumes(runs)
     return {
         "model": model.name,
         "language": json.loads((model.folder / LANGUAGE).read_text()),
         "pretraining": {name: value for name, value in record.items() if name != "history"},
         "rewards": dict(first.rewards),
-        "arms": {arm: {"vectors": vectors(group), "volumes": volume[arm]} for arm, group in runs.items()},
-        "held_out": comparison_record(compare(runs)),
+        "vectors": {arm: vectors(list(some.values())) for arm, some in runs.items()},
+        "designs": designs(runs),
         "samples": samples(first),
     }
 
 
-def model_table(found: Sequence[Mapping[str, Any]]) -> Table:
-    """What each model is, and what its rewards are worth."""
-    table = Table("model", "parameters", "tokens seen", "held-out loss (nats a token)", "bits a byte", *VALUES)
+def tables(found: Sequence[Mapping[str, Any]]) -> tuple[Table, Table, Table]:
+    """Lay out what each model is, what its vectors have in common, and what each part does to the hypervolume."""
+    language = Table("model", "parameters", "tokens seen", "held-out loss (nats a token)", "bits a byte", *VALUES)
+    shared = Table("model", "penalty", "seeds", "squared cosine", "chance", "norm kept", "own score")
+    effects = Table("model", "penalty", "seeds", "candidates", "effect", "difference of hypervolumes", "verdict")
     for one in found:
-        record = one["pretraining"]
-        seen = [f"{record['tokens']:,}", f"{record['held_out_loss']:.2f}"] if record else ["-", "-"]
-        language, rewards = one["language"], [one["rewards"][value] for value in VALUES]
-        agreement = [f"{100 * r['accuracy']:.0f} % ({100 * r['low']:.0f} to {100 * r['high']:.0f})" for r in rewards]
-        size = f"{language['parameters'] / 1e6:.1f} M"
-        table.add_row(one["model"], size, *seen, f"{language['bits_per_byte']:.2f}", *agreement)
-    return table
+        seen = [f"{one['pretraining'].get(name, float('nan')):,.6g}" for name in ("tokens", "held_out_loss")]
+        size, bits = f"{one['language']['parameters'] / 1e6:.1f} M", f"{one['language']['bits_per_byte']:.2f}"
+        agreement = ["{accuracy:.0%} ({low:.0%} to {high:.0%})".format(**one["rewards"][value]) for value in VALUES]
+        language.add_row(one["model"], size, *seen, bits, *agreement)
+        for arm, columns in one["vectors"].items():
+            numbers = ["{:.3g} ± {:.2g}".format(*interval(column)) if column else "-" for column in columns.values()]
+            shared.add_row(one["model"], arm, str(len(columns["chance"])), *numbers)
+        for arm, design in one["designs"].items():
+            rows = [(n, e, d) for n, part in design["validation"].items() for e, d in part["effects"].items()]
+            for number, effect, d in [*rows, ("fronts, held out", "decorrelation, box", design["held_out"])]:
+                shown = "{estimate:+.3f} ({low:.3f} to {high:.3f})".format(**d)
+                effects.add_row(one["model"], arm, str(len(design["seeds"])), number, effect, shown, d["verdict"])
+    return language, shared, effects
 
 
-def arm_table(found: Sequence[Mapping[str, Any]]) -> Table:
-    """What each arm's vectors have in common, what the penalty cost them, and how far the box reaches."""
-    headings = ("squared cosine", "independent", "chance", "norm kept", "own score", "box", "simplex", "box - simplex")
-    table = Table("model", "arm", "seeds", *headings)
-    for one in found:
-        for arm, content in one["arms"].items():
-            columns = [content["vectors"][name] for name in COLUMNS]
-            cells = ["{:.3g} ± {:.2g}".format(*interval(column)) for column in columns]
-            volumes = [content["volumes"][name] for name in ("box", "simplex", "difference")]
-            cells += ["{estimate:.3g} ({low:.3g} to {high:.3g})".format(**volume) for volume in volumes]
-            cells[-1] += f": {volumes[-1]['verdict']}"
-            table.add_row(one["model"], arm, str(len(columns[0])), *cells)
-    return table
-
-
-def draw(found: Sequence[Mapping[str, Any]], models: Sequence[Model]) -> Figure:
-    """Draw, by model, all candidates of all arms, and the hypervolumes of box and simplex with their intervals."""
-    figure = Figure(figsize=(3.6 * len(found), 6.4), layout="constrained")
+def draw(found: Sequence[Mapping[str, Any]]) -> Figure:
+    """Draw, by model, the squared cosine of every seed's vectors, and the hypervolumes of simplex and box."""
+    figure = Figure(figsize=(3.4 * len(found), 6.4), layout="constrained")
     rows = figure.subplots(2, len(found), squeeze=False)
-    for above, below, one, model in zip(*rows, found, models, strict=True):
-        for (arm, runs), colour in zip(model.runs().items(), (GREY, BLUE, ORANGE), strict=False):
-            for place, candidate in ((c.scores, c) for r in runs for c in front_view(r).candidates):
-                marker = "s" if candidate.kind == BASE else "D" if candidate.convex else "o"
-                above.plot(place["helpful"], place["harmless"], marker, color=colour, markersize=4, alpha=0.6)
-            above.plot([], [], "o", color=colour, label=arm)
-        above.set(title=one["model"], xlabel="helpful score", ylabel="harmless score")
-        for place, content in enumerate(one["arms"].values()):
-            for shift, (name, colour) in enumerate((("box", BLUE), ("simplex", ORANGE))):
-                volume = content["volumes"][name]
-                x = place + 0.25 * shift
-                below.plot([x, x], [volume["low"], volume["high"]], color=colour)
-                below.plot(x, volume["estimate"], "o", color=colour, label=name if place == 0 else None)
-        below.set_xticks(range(len(one["arms"])), list(one["arms"]), fontsize=8)
-        below.set_ylabel("hypervolume (scaled)")
-    rows[0][0].legend(frameon=False, fontsize=8)
-    rows[1][0].legend(frameon=False, fontsize=8)
+    for above, below, one in zip(*rows, found, strict=True):
+        for place, columns in enumerate(one["vectors"].values()):
+            for name, marker, colour in (("squared cosine", "o", BLUE), ("chance", "_", ORANGE)):
+                label = name if place == 0 else None
+                above.plot([place] * len(columns[name]), columns[name], marker, color=colour, label=label)
+        above.set(title=one["model"], yscale="log", xticks=range(len(one["vectors"])), xticklabels=one["vectors"])
+        found_cells = [(arm, *item) for arm, d in one["designs"].items() for item in _cells(d).items()]
+        for place, (arm, cell, volume) in enumerate(found_cells):
+            colour = BLUE if cell.endswith("box") else ORANGE
+            below.plot([place, place], [volume["low"], volume["high"]], color=colour)
+            below.plot(place, volume["estimate"], "o", color=colour)
+            below.annotate(f"{arm}: {cell}", (place, 0), rotation=90, fontsize=7, ha="right")
+        below.set(ylim=0, xticks=[])
+    rows[0][0].legend(frameon=False)
+    rows[0][0].set_ylabel("squared cosine of the updates")
+    rows[1][0].set_ylabel("hypervolume, scaled scores")
     return figure
 
 
+def _cells(design: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    return design["validation"]["all candidates"]["cells"]
+
+
 def summarise(models: Sequence[Model], home: Path) -> None:
-    """Write results.json and the figure, and print the tables and samples of the models that have runs."""
-    ready = [model for model in models if model.runs()]
-    found = [facts(model) for model in ready]
+    """Write results.json and the figure; print the tables and samples of the models that have runs."""
+    found = [facts(model) for model in models if model.runs()]
     write_json(home / "results.json", found)
-    save(draw(found, ready), home, "architectures", forms=())
-    console = Console(width=220)
-    console.print(model_table(found), arm_table(found))
+    save(draw(found), home, "architectures", forms=())
+    console = Console(width=180)
+    console.print(*tables(found))
     for one in found:
         console.print(one["model"], *one["samples"], sep="\n", markup=False)
 
@@ -259,16 +228,14 @@ def main() -> None:
     options = parser.parse_args()
     home = options.home.resolve()
     models = [Model(home, name) for name in options.models]
-    if options.step == "pretrain":
-        for model in models:
-            if model.name in ARCHITECTURES:
-                pretrain(model.name, model.weights, minutes=options.minutes, data=DATA)
-    elif options.step == "run":
-        for model in models:
+    if options.step == "summarise":
+        summarise(models, home)
+    for model in models:
+        if options.step == "pretrain" and model.name in ARCHITECTURES:
+            pretrain(model.name, model.weights, minutes=options.minutes, data=DATA)
+        elif options.step == "run":
             measure_language(model, home / "cache")
             run(model, options.seeds, options.arms)
-    else:
-        summarise(models, home)
 
 
 if __name__ == "__main__":
