@@ -6,17 +6,32 @@ Examples:
     mva-train method=rewarded_soups seed=1      the vectors of a baseline
 """
 
+from statistics import fmean
+
 from omegaconf import DictConfig
 
 from mva.apps.command import app
 from mva.apps.workflow import open_workflow
+from mva.report.run_files import RunFiles, read_run
 
 
 @app
-def main(config: DictConfig) -> None:
-    """Train one vector per value and write them as adapters."""
+def main(config: DictConfig) -> float:
+    """Train one vector per value and write them as adapters; returns `held_out_accuracy`, for sweepers."""
     with open_workflow(config, job_type="train") as workflow:
         workflow.train()
+    return held_out_accuracy(read_run(workflow.folder))
+
+
+def held_out_accuracy(run: RunFiles) -> float:
+    """Share of held-out pairs on which a vector's implicit reward agrees, on average over vectors; NaN without any."""
+    found = {
+        name: number
+        for line in run.metrics
+        for name, number in line.items()
+        if name.startswith("validation/") and name.endswith("/accuracy")
+    }
+    return fmean(found.values()) if found else float("nan")
 
 
 if __name__ == "__main__":

@@ -15,19 +15,23 @@ import wandb
 from mva.tracking.base import RunIdentity
 
 Mode = Literal["auto", "online", "offline"]
+_EVALUATIONS = "explore/evaluations"
 
 
 class WandbTracker:
-    """Mirror a run into W&B. Every metric has its own step axis, `step`."""
+    """Mirror a run into W&B. Training is drawn against its batches (`step`), exploration against its evaluations."""
 
     def __init__(self, run: wandb.Run) -> None:
         self._run = run
-        run.define_metric("step", hidden=True)
-        run.define_metric("*", step_metric="step")
+        for stages, axis in ((("train/*", "validation/*"), "step"), (("explore/*",), _EVALUATIONS)):
+            run.define_metric(axis, hidden=True)
+            for stage in stages:
+                run.define_metric(stage, step_metric=axis)
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
-        """Record numbers at a step."""
-        self._run.log({**metrics, "step": step})
+        """Record numbers of one stage at a step."""
+        axis = _EVALUATIONS if all(name.startswith("explore/") for name in metrics) else "step"
+        self._run.log({**metrics, axis: step})
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Record a W&B table."""

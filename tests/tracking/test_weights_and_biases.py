@@ -1,6 +1,7 @@
 """What was mirrored into W&B, read back from its own offline files."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -44,6 +45,7 @@ def test_metrics_summary_table_and_figure_are_in_the_offline_run(tmp_path, offli
     figure = save(Figure(figsize=(1, 1)), run.folder, "front")
     with WeightsAndBiases().start(run) as tracker:
         tracker.log({"train/helpful/loss": 0.625}, 3)
+        tracker.log({"explore/hypervolume": 0.5}, 7)
         tracker.table("candidates", ["id", "score"], [["abc", 1.5]])
         tracker.figure("front", figure)
         tracker.artifact("front", "front", [figure])
@@ -51,8 +53,10 @@ def test_metrics_summary_table_and_figure_are_in_the_offline_run(tmp_path, offli
     summary = read_back(run.folder, "--summary")
     for words in ("hypervolume", "1.25", "candidates", "table-file", "front", "image-file"):
         assert words in summary
-    records = read_back(run.folder)
+    records = read_back(run.folder).replace(" ", "")
     assert "train/helpful/loss" in records
+    for name, axis in (("train/*", "step"), ("explore/*", "explore/evaluations")):
+        assert re.search(rf'"glob_name":"{re.escape(name)}".*"step_metric":"{axis}"', records)
     assert "0.625" in records
     assert "penalty" in records
 
