@@ -9,11 +9,12 @@ A Hydra app like `mva`, which it begins as: train, explore, report. Then, into s
   each vector alone on validation prompts.
 - after a merge: the front's candidate that spans most by itself, or the one of `coefficients`, is merged into the
   weights (as `mva-export export.form=merged` does), and the merged model is trained further on the pairs of each of
-  `further.pairs_of` (as `mva-train model=local` does). Base, merged and tuned models are scored by the run's rewards on
-  the same held-out prompts. What the further training adds is a low-rank update of the merged model, hence one of the
-  base: the tuned model is the candidate `merged 1, further 1`.
+  `further.pairs_of` (as `mva-train model=local` does), both in float32. Base, merged and tuned models are scored by the
+  run's rewards on the same held-out prompts. What the further training adds is a low-rank update of the merged model,
+  hence one of the base: the tuned model is the candidate `merged 1, further 1`.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -33,7 +34,7 @@ from mva.diagnostics import Diagnostics, preservation
 from mva.evaluation.ledger import Ledger
 from mva.experiment import Session
 from mva.extrapolation.candidate import Candidate
-from mva.models.merge import merged_copy
+from mva.models.merge import merged
 from mva.models.sources.pretrained import Pretrained
 from mva.models.value_vector import ValueVector
 from mva.pareto.front import Front, FrontPoint
@@ -45,7 +46,7 @@ from mva.rewards.base import Reward
 from mva.training.snapshots import Snapshots
 
 BASE, MERGED, TUNED = (
-    Candidate({"merged": merged, "further": further}) for merged, further in ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0))
+    Candidate({"merged": first, "further": second}) for first, second in ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0))
 )
 
 
@@ -85,10 +86,7 @@ class Study:
         """Merge the candidate, train on: `trained_on`, and for each value how much of it is kept (see `kept`)."""
         backbone, e = self.session.backbone, self.session.experiment
         vector = replace(e.composition.compose(self.vectors, candidate.coefficients), value="merged", key=candidate.id)
-        folder = self.home / "merged"
-        merged_copy(backbone, vector).save_pretrained(folder)
-        backbone.tokenizer.save_pretrained(folder)
-        found = []
+        folder, found = self.merge(vector), []
         for value in config.further.pairs_of:
             tuned = self._further(config, value, folder)
             pair = (vector, replace(tuned, value="further", base=backbone.fingerprint))
@@ -100,6 +98,15 @@ class Study:
             found.append({"trained_on": value, "values": {name: kept(*three) for name, three in rewards.items()}})
         return found
 
+    def merge(self, vector: ValueVector) -> Path:
+        """Merge the vector in float32: in bfloat16 rounding takes a quarter of such small updates away."""
+        backbone, folder = self.session.backbone, self.home / "merged"
+        exact = replace(backbone, model=copy.deepcopy(backbone.model).float())
+        with merged(exact, vector) as model:
+            model.save_pretrained(folder)
+        backbone.tokenizer.save_pretrained(folder)
+        return folder
+
     def _dependence(self, *pairs: tuple[ValueVector, ValueVector]) -> list[dict[str, Any]]:
         return Diagnostics(self.session, *pairs).dependence()["pairs"]
 
@@ -109,7 +116,7 @@ class Study:
         config.value.names, config.trainer.recipe.steps = [value], config.further.steps
         e = assemble.experiment(config)
         data, _ = e.data.load(e.values)
-        backbone = replace(e.model, source=Pretrained(str(folder))).load()
+        backbone = replace(e.model, source=Pretrained(str(folder)), dtype="float32").load()
         (vector,) = train_vectors(Session(e, backbone, data, self.session.stages), log=lambda _metrics, _step: None)
         return vector
 

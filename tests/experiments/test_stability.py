@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from safetensors.torch import load_file
 
 from mva.apps import assemble
 from mva.apps.command import conf_folder
@@ -47,8 +48,19 @@ def test_the_point_that_spans_most_by_itself_is_merged(stability, tmp_path, writ
 
 
 @pytest.fixture
-def config(tmp_path):
-    words = ["experiment=stability", "debug=smoke", "reward=length", f"paths.cache={tmp_path / 'cache'}"]
+def dtype():
+    return "float32"
+
+
+@pytest.fixture
+def config(tmp_path, dtype):
+    words = [
+        "experiment=stability",
+        "debug=smoke",
+        "reward=length",
+        f"paths.cache={tmp_path / 'cache'}",
+        f"model.dtype={dtype}",
+    ]
     few = ["trainer.recipe.steps=8", "trainer.execution.snapshot_every=3", "trainer.execution.validation_pairs=2"]
     few += ["evaluation.n_validation_prompts=3", "evaluation.n_test_prompts=3", "further.steps=2"]
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
@@ -99,3 +111,12 @@ def test_the_tuned_model_is_a_candidate_of_the_base(stability, study, config, tm
         expected = model(tokens).logits
     with merged(backbone, both) as model, torch.no_grad():
         torch.testing.assert_close(model(tokens).logits, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16"])
+def test_a_merge_into_rounded_weights_keeps_the_whole_update(study):
+    (vector, _), base = study.vectors, study.session.backbone.model.state_dict()
+    after = load_file(study.merge(vector) / "model.safetensors")
+    for module, factor in vector.factors.items():
+        name = f"{module}.weight"
+        torch.testing.assert_close(after[name] - base[name].float(), factor.update(), rtol=1e-3, atol=1e-6)
