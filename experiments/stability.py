@@ -99,7 +99,7 @@ class Study:
         return found
 
     def merge(self, vector: ValueVector) -> Path:
-        """Merge the vector in float32: in bfloat16 rounding takes a quarter of such small updates away."""
+        """Merge the vector in float32: bfloat16 rounds off a share of the weights, which is much of a small update."""
         backbone, folder = self.session.backbone, self.home / "merged"
         exact = replace(backbone, model=copy.deepcopy(backbone.model).float())
         with merged(exact, vector) as model:
