@@ -14,9 +14,11 @@ from rich.console import Console
 from mva.apps import assemble
 from mva.apps.command import app
 from mva.models.adapter_files import load_adapter, save_adapter
-from mva.models.merge import merged_copy, truncate
+from mva.models.merge import merged_copy, rounding_error, truncate
 from mva.models.value_vector import ValueVector
 from mva.report.run_files import RunFiles, read_run
+
+_WORTH_SAYING = 0.01
 
 
 @app
@@ -40,7 +42,7 @@ def main(config: DictConfig) -> None:
         console.print(f"Cut to rank {vector.rank}: relative error {error:.2%} of the update (Frobenius norm)")
     name = config.candidate or "custom"
     to = Path(config.export.to) if config.export.to else run.folder / "exported" / f"{name}-{form}"
-    _write(vector, config, to)
+    _write(vector, config, to, console)
     console.print(f"{', '.join(f'{v} {c:g}' for v, c in coefficients.items())} -> {to}", highlight=False)
 
 
@@ -67,13 +69,17 @@ def _check_composition(run: RunFiles, candidate: str | None, chosen: str) -> Non
         )
 
 
-def _write(vector: ValueVector, config: DictConfig, to: Path) -> None:
+def _write(vector: ValueVector, config: DictConfig, to: Path, console: Console) -> None:
     if config.export.form == "adapter":
         save_adapter(vector, to, base_model=_base_model(Path(config.run)))
     elif config.export.form == "merged":
         backbone = assemble.build(config.model).load()
         if backbone.fingerprint != vector.base:
             raise ValueError(f"The run was made with another model than {backbone.name}: name it with model=...")
+        if (error := rounding_error(backbone, vector)) > _WORTH_SAYING:
+            console.print(
+                f"Rounding to {config.model.dtype} takes {error:.0%} of the update; export.form=adapter keeps it all."
+            )
         merged_copy(backbone, vector).save_pretrained(to)
         backbone.tokenizer.save_pretrained(to)
     else:

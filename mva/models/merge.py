@@ -35,6 +35,20 @@ def merged_copy(backbone: Backbone, vector: ValueVector) -> PreTrainedModel:
         return copy.deepcopy(model)
 
 
+def rounding_error(backbone: Backbone, vector: ValueVector) -> float:
+    """Say what merging loses to the weights' precision: `||round(W + U) - W - U||_F / ||U||_F` over all modules.
+
+    An update is small beside its weights: in bfloat16, whose step is 1/256 of a weight, a good part of it may fall
+    between two steps. In float32 it is about 1e-5.
+    """
+    modules, lost, total = dict(backbone.model.named_modules()), 0.0, 0.0
+    for name, factor in vector.factors.items():
+        weight, update = modules[name].weight.data, _oriented(factor, modules[name]).double()
+        kept = (weight + update.to(weight)).double() - weight.double()
+        lost, total = lost + float((kept - update).square().sum()), total + float(update.square().sum())
+    return (lost / total) ** 0.5 if total else 0.0
+
+
 def truncate(vector: ValueVector, rank: int) -> tuple[ValueVector, float]:
     """Cut every module's update to `rank` by SVD (the best approximation in Frobenius norm, Eckart-Young).
 
