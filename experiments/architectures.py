@@ -163,7 +163,8 @@ def tables(found: Sequence[Mapping[str, Any]]) -> tuple[Table, Table, Table]:
     shared = Table("model", "penalty", "seeds", "squared cosine", "chance", "norm kept", "own score")
     effects = Table("model", "penalty", "seeds", "candidates", "effect", "difference of hypervolumes", "verdict")
     for one in found:
-        seen = [f"{one['pretraining'].get(name, float('nan')):,.6g}" for name in ("tokens", "held_out_loss")]
+        record = one["pretraining"]
+        seen = [f"{record['tokens']:,}", f"{record['held_out_loss']:.2f}"] if record else ["-", "-"]
         size, bits = f"{one['language']['parameters'] / 1e6:.1f} M", f"{one['language']['bits_per_byte']:.2f}"
         agreement = ["{accuracy:.0%} ({low:.0%} to {high:.0%})".format(**one["rewards"][value]) for value in VALUES]
         language.add_row(one["model"], size, *seen, bits, *agreement)
@@ -188,21 +189,23 @@ def draw(found: Sequence[Mapping[str, Any]]) -> Figure:
                 label = name if place == 0 else None
                 above.plot([place] * len(columns[name]), columns[name], marker, color=colour, label=label)
         above.set(title=one["model"], yscale="log", xticks=range(len(one["vectors"])), xticklabels=one["vectors"])
-        found_cells = [(arm, *item) for arm, d in one["designs"].items() for item in _cells(d).items()]
-        for place, (arm, cell, volume) in enumerate(found_cells):
-            colour = BLUE if cell.endswith("box") else ORANGE
-            below.plot([place, place], [volume["low"], volume["high"]], color=colour)
-            below.plot(place, volume["estimate"], "o", color=colour)
-            below.annotate(f"{arm}: {cell}", (place, 0), rotation=90, fontsize=7, ha="right")
-        below.set(ylim=0, xticks=[])
-    rows[0][0].legend(frameon=False)
-    rows[0][0].set_ylabel("squared cosine of the updates")
-    rows[1][0].set_ylabel("hypervolume, scaled scores")
+        for place, (name, volume) in enumerate(_volumes(one["designs"])):
+            x, colour = place // 2 + 0.15 * (place % 2), BLUE if place % 2 else ORANGE
+            below.plot([x, x], [volume["low"], volume["high"]], color=colour)
+            below.plot(x, volume["estimate"], "o", color=colour, label=name if place < 2 else None)
+        ticks = [f"{penalty} {arm}" for arm in one["designs"] for penalty in ("without", "with")]
+        below.set(ylim=0, xticks=range(len(ticks)))
+        below.set_xticklabels(ticks, rotation=20, ha="right")
+    for axes, label in ((rows[0][0], "squared cosine of the updates"), (rows[1][0], "hypervolume, scaled scores")):
+        axes.set_ylabel(label)
+        axes.legend(frameon=False)
     return figure
 
 
-def _cells(design: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    return design["validation"]["all candidates"]["cells"]
+def _volumes(designs: Mapping[str, Any]) -> list[tuple[str, dict[str, float]]]:
+    """List simplex and box, without and with each penalty, in this order."""
+    cells = [item for d in designs.values() for item in d["validation"]["all candidates"]["cells"].items()]
+    return [(cell.rpartition(" ")[2], volume) for cell, volume in cells]
 
 
 def summarise(models: Sequence[Model], home: Path) -> None:
