@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import aclosing, closing
+from contextlib import aclosing
 from dataclasses import asdict
+from threading import Lock
 from typing import Any
 
 import anyio
@@ -17,7 +18,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from mva.serving.question import BadQuestion, Question, read_question
-from mva.serving.speaker import Speaker
+from mva.serving.speaker import Answers, Speaker
 
 LARGEST_BODY = 1_000_000
 # The page brings all that it needs: whatever slipped into it could load nothing and talk to nobody else.
@@ -86,6 +87,15 @@ async def _body(request: Request) -> bytes:
 async def _lines(speaker: Speaker, question: Question, turn: anyio.Lock) -> AsyncIterator[str]:
     """Speak, when it is this question's turn; a step that has begun is waited for, then the model is left clean."""
     async with turn:
-        with closing(speaker.answers(question.prompt, question.coefficients)) as answers:
-            while (said := await run_sync(next, answers, None)) is not None:
+        answers, stepping = speaker.answers(question.prompt, question.coefficients), Lock()
+
+        def step() -> Answers | None:
+            with stepping:
+                return next(answers, None)
+
+        try:
+            while (said := await run_sync(step)) is not None:
                 yield json.dumps(asdict(said)) + "\n"
+        finally:
+            with stepping:  # Ctrl-C cuts off the wait for a step, not the step
+                answers.close()

@@ -57,6 +57,7 @@ def test_inputs_are_those_that_the_modules_meet_when_the_whole_text_is_read(arch
     pairs = [TokenizedPair((3, 4, 5), tuple(range(6, 6 + n)), (9,)) for n in (3, 20, 20)]
     linear = [n for n, m in backbone.model.named_modules() if "attn" in n.lower() or "attention" in n.lower()]
     modules = [n for n in linear if hasattr(backbone.model.get_submodule(n), "weight")]
+    before = [dict(module._forward_pre_hooks) for module in backbone.model.modules()]
     found = module_inputs(backbone, pairs, modules, tokens=15)
     for name in modules:
         assert len(found[name]) == 3 + 8 + 4
@@ -69,4 +70,4 @@ def test_inputs_are_those_that_the_modules_meet_when_the_whole_text_is_read(arch
     hook.remove()
     torch.testing.assert_close(found[name][3], seen[0][3])
     torch.testing.assert_close(found[name][10], seen[0][-1])
-    assert not any(module._forward_pre_hooks for module in backbone.model.modules())
+    assert [dict(module._forward_pre_hooks) for module in backbone.model.modules()] == before
