@@ -1,5 +1,6 @@
 """The server as a client meets it: over a socket of this machine."""
 
+import asyncio
 import http.client
 import json
 import threading
@@ -7,11 +8,14 @@ import time
 from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
 
+import anyio
 import pytest
 import torch
 
 from mva.data.preference import user_prompt
-from mva.serving.server import LARGEST_BODY, make_app
+from mva.serving.question import Question
+from mva.serving.server import LARGEST_BODY, _lines, make_app
+from mva.serving.speaker import Answers
 
 ASKED = {"prompt": "Hi", "coefficients": {"helpful": 1.0, "harmless": 0.5}}
 HOSTS = ["127.0.0.1", "localhost"]
@@ -148,3 +152,28 @@ def test_who_hangs_up_stops_the_generation_and_the_next_is_served(speaker, serve
     monkeypatch.setattr(speaker, "spec", replace(speaker.spec, max_new_tokens=2))
     with ask(port) as response:
         assert said_in(response)[-1]["tokens"] == 2
+
+
+def test_a_step_whose_wait_is_cut_off_is_waited_for_before_the_answer_is_closed(speaker, monkeypatch):
+    begun, finish, closed = threading.Event(), threading.Event(), []
+
+    def slow(*_):
+        try:
+            begun.set()
+            finish.wait(20)
+            yield Answers("", "", 1, (False, False))
+        finally:
+            closed.append(finish.is_set())
+
+    async def cut_off():
+        lines = _lines(speaker, Question(user_prompt("Hi"), (1.0, 1.0)), anyio.Lock())
+        wait = asyncio.ensure_future(anext(lines))
+        await asyncio.to_thread(begun.wait, 20)
+        wait.cancel()
+        threading.Timer(0.2, finish.set).start()
+        with pytest.raises(asyncio.CancelledError):
+            await wait
+
+    monkeypatch.setattr(speaker, "answers", slow)
+    asyncio.run(cut_off())
+    assert closed == [True]
