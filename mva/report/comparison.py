@@ -118,16 +118,18 @@ def comparison_table(comparison: Comparison) -> Table:
 
 def draw_comparison(comparison: Comparison) -> Figure:
     """Draw all held-out front points by the first two values, one colour and marker a method."""
-    figure = Figure(figsize=(7.5, 5.6), layout="constrained")
+    figure = Figure(figsize=(9.5, 5.6), layout="constrained")
     axes = figure.subplots()
     x, y = 0, min(1, len(comparison.values) - 1)
     for number, row in enumerate(comparison.rows):
         points = np.concatenate(list(row.fronts))
-        colour, marker = PALETTE[number % len(PALETTE)], MARKERS[number % len(MARKERS)]
+        # As many colours as markers: from the second round on they are paired anew.
+        again, place = divmod(number, len(PALETTE))
+        colour, marker = PALETTE[place], MARKERS[(place + again) % len(MARKERS)]
         axes.scatter(points[:, x], points[:, y], s=36, alpha=0.85, label=row.label, color=colour, marker=marker)
     axes.set(xlabel=f"{comparison.values[x]} score, held out", ylabel=f"{comparison.values[y]} score, held out")
     axes.grid(alpha=0.25)
-    axes.legend(frameon=False, fontsize=8)
+    figure.legend(frameon=False, fontsize=8, loc="outside right upper")
     return figure
 
 
