@@ -53,12 +53,13 @@ class Comparison:
 
 
 def compare(groups: Mapping[str, Sequence[RunFiles]], *, bootstrap: Bootstrap | None = None) -> Comparison:
-    """Compare groups of runs by label; the first one is what the others are held against.
+    """Compare groups of runs by label; the first one is what the others are held against, seed by seed.
 
     Raises:
         NotComparable: If a run has no front on held-out prompts, or runs differ in rewards or prompts.
     """
     bootstrap = bootstrap or Bootstrap()
+    groups = {label: sorted(group, key=seed_of) for label, group in groups.items()}
     runs = [run for group in groups.values() for run in group]
     prompts, values = shared_prompts(runs), _values(runs)
     rewards = {label: [held_out_rewards(run, prompts, values) for run in group] for label, group in groups.items()}
@@ -68,7 +69,7 @@ def compare(groups: Mapping[str, Sequence[RunFiles]], *, bootstrap: Bootstrap | 
     first = next(iter(rewards))
 
     def differences(label: str) -> dict[str, Difference] | None:
-        if label == first or len(rewards[label]) != len(rewards[first]):
+        if label == first or [*map(seed_of, groups[label])] != [*map(seed_of, groups[first])]:
             return None
         return {name: bootstrap.difference(rewards[label], rewards[first], m) for name, m in measures.items()}
 
@@ -86,6 +87,11 @@ def compare(groups: Mapping[str, Sequence[RunFiles]], *, bootstrap: Bootstrap | 
     )
     better = {one.name: one.better for one in yardstick.indicators()}
     return Comparison(values, rows, better, len(prompts))
+
+
+def seed_of(run: RunFiles) -> int:
+    """The run's seed (0 if it was not recorded): runs are put in its order, differences between groups paired by it."""
+    return int(run.environment.get("seed", 0))
 
 
 def held_out_rewards(run: RunFiles, prompts: Sequence[str], values: Sequence[str]) -> NDArray[np.float64]:

@@ -1,6 +1,6 @@
 """What a sweep says of its settings: jobs that differ in their seed alone, put together, with how sure that is."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mva.pareto.bootstrap import Bootstrap, Difference, Interval
 from mva.pareto.hypervolume import hypervolume
-from mva.report.comparison import NotComparable, held_out_rewards, shared_prompts
+from mva.report.comparison import NotComparable, held_out_rewards, seed_of, shared_prompts
 from mva.report.sweep_view import JobFront, JointFront
 
 DRAWS = 300
@@ -19,8 +19,8 @@ class SettingRow:
     """A setting: its jobs (one a seed), and their mean hypervolume from the common reference point.
 
     `held_out` is that of their fronts on held-out prompts, with an interval over prompts and seeds; None where that is
-    not known. `difference` is held out, too, from the sweep's first setting: None for that one, and for a setting with
-    another number of jobs.
+    not known. `difference` is held out, too, and paired by seed, from the sweep's first setting: None for that
+    one, and for a setting with other seeds.
     """
 
     label: str
@@ -37,8 +37,9 @@ def setting_rows(front: JointFront, *, bootstrap: Bootstrap | None = None) -> li
     """
     if len(front.jobs) < 2 or front.of_single_candidates:
         return []
-    rewards = _held_out(front)
-    first = next(iter(front.settings))
+    settings = {label: sorted(jobs, key=_seed) for label, jobs in front.settings.items()}
+    rewards = _held_out(front, settings)
+    first = next(iter(settings))
     bootstrap = bootstrap or Bootstrap(draws=DRAWS)
     point = [front.reference_point[value] for value in front.values]
 
@@ -46,7 +47,7 @@ def setting_rows(front: JointFront, *, bootstrap: Bootstrap | None = None) -> li
         return hypervolume(scores, point)
 
     def difference(label: str) -> Difference | None:
-        if not rewards or label == first or len(rewards[label]) != len(rewards[first]):
+        if not rewards or label == first or [*map(_seed, settings[label])] != [*map(_seed, settings[first])]:
             return None
         return bootstrap.difference(rewards[label], rewards[first], measure)
 
@@ -58,11 +59,17 @@ def setting_rows(front: JointFront, *, bootstrap: Bootstrap | None = None) -> li
             held_out=bootstrap.interval(rewards[label], measure) if rewards else None,
             difference=difference(label),
         )
-        for label, jobs in front.settings.items()
+        for label, jobs in settings.items()
     ]
 
 
-def _held_out(front: JointFront) -> dict[str, Sequence[NDArray[np.float64]]]:
+def _seed(job: JobFront) -> int:
+    return seed_of(job.run)
+
+
+def _held_out(
+    front: JointFront, settings: Mapping[str, Sequence[JobFront]]
+) -> dict[str, Sequence[NDArray[np.float64]]]:
     """Rewards of every job's front on the held-out prompts, by setting; empty if they can't be compared."""
     try:
         prompts = shared_prompts([one.run for one in front.jobs])
@@ -71,6 +78,5 @@ def _held_out(front: JointFront) -> dict[str, Sequence[NDArray[np.float64]]]:
     if len(prompts) < 2:
         return {}
     return {
-        label: [held_out_rewards(one.run, prompts, front.values) for one in jobs]
-        for label, jobs in front.settings.items()
+        label: [held_out_rewards(one.run, prompts, front.values) for one in jobs] for label, jobs in settings.items()
     }

@@ -49,6 +49,24 @@ def test_identical_methods_differ_by_nothing(run):
     assert same.differences["hypervolume"].verdict != "real"
 
 
+def seeded(run, seed):
+    """Seeds differ by far more than methods do: pairing them wrongly can't go unnoticed."""
+    return replace(shifted(run, 10 * seed), environment={**run.environment, "seed": seed})
+
+
+def test_differences_are_paired_by_seed_whatever_the_order_of_the_runs(run):
+    first = [seeded(run, seed) for seed in (0, 1, 2)]
+    again = [first[2], first[0], first[1]]
+    _, same = compare({"first": first, "again": again}, bootstrap=FEW).rows
+    found = same.differences["hypervolume"].interval
+    assert [found.estimate, found.low, found.high] == pytest.approx([0, 0, 0], abs=1e-12)
+
+
+def test_other_seeds_are_not_held_against_each_other(run):
+    _, other = compare({"first": [seeded(run, 0)], "other": [seeded(run, 1)]}, bootstrap=FEW).rows
+    assert other.differences is None
+
+
 def test_runs_of_other_rewards_or_prompts_are_refused(run):
     other = replace(run, rewards={v: {**r, "key": "other"} for v, r in run.rewards.items()})
     with pytest.raises(NotComparable, match="different rewards"):
