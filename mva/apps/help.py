@@ -16,8 +16,8 @@ from omegaconf import DictConfig, OmegaConf
 # Top-level keys that not every app reads; given to another app they would be ignored in silence.
 READERS = {
     "run": ("explore", "export", "judge", "report", "serve"),
-    "candidate": ("export", "judge"),
-    "coefficients": ("explore", "export", "judge"),
+    "candidate": ("export",),
+    "coefficients": ("explore", "export"),
     "export": ("export",),
     "judge": ("judge",),
     "serve": ("serve",),
