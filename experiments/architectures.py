@@ -21,15 +21,11 @@ from typing import Any
 
 from estimator_ablation import interval
 from matplotlib.figure import Figure
-from pretraining import ARCHITECTURES, RECORD, bits_per_byte, pretrain
+from pretraining import ARCHITECTURES, RECORD, bits_per_byte, configured, pretrain
 from rich.console import Console
 from rich.table import Table
 from two_by_two import BOOTSTRAP, cells, held_out, measure
 
-from mva.models.backbone import load_backbone
-from mva.models.sources.pretrained import Pretrained
-from mva.models.sources.smollm2_wheel import SmolLM2Wheel
-from mva.models.store import Store
 from mva.records import write_json
 from mva.report.figures import BLUE, ORANGE, save
 from mva.report.front_view import BASE, CORNER, front_view
@@ -90,16 +86,15 @@ def run(model: Model, seeds: Sequence[int], arms: Sequence[str]) -> None:
         print(f"{folder}: {'ok' if code == 0 else f'FAILED with {code}, see output.log'}", flush=True)
 
 
-def measure_language(model: Model, cache: Path) -> None:
+def measure_language(model: Model) -> None:
     """Write down the model's size and how well it predicts good responses, unless that was done."""
     target = model.folder / LANGUAGE
-    if target.exists():
-        return
-    source = SmolLM2Wheel(str(cache)) if model.name == "smollm2" else Pretrained(str(model.weights))
-    backbone = load_backbone(source)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    language = {"parameters": backbone.model.num_parameters(), "bits_per_byte": bits_per_byte(backbone, Store(cache))}
-    write_json(target, language)
+    if not target.exists():
+        experiment = configured(*model.choice)
+        backbone = experiment.model.load()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        size = backbone.model.num_parameters()
+        write_json(target, {"parameters": size, "bits_per_byte": bits_per_byte(experiment, backbone)})
 
 
 def vectors(runs: Sequence[RunFiles]) -> dict[str, list[float]]:
@@ -237,7 +232,7 @@ def main() -> None:
         if options.step == "pretrain" and model.name in ARCHITECTURES:
             pretrain(model.name, model.weights, minutes=options.minutes, data=DATA)
         elif options.step == "run":
-            measure_language(model, home / "cache")
+            measure_language(model)
             run(model, options.seeds, options.arms)
 
 

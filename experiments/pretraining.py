@@ -32,15 +32,15 @@ from transformers import (
 from mva.apps import assemble
 from mva.apps.command import conf_folder
 from mva.data.dialogues import read_prompt
-from mva.data.preference import Dialogue, ValueData
+from mva.data.preference import Dialogue, PreferencePair
 from mva.data.sources.base import BadRow
 from mva.data.sources.local_files import LocalFiles
 from mva.data.template import Template
-from mva.data.tokenization import TokenLimits, tokenize_pairs
+from mva.data.tokenization import tokenize_pairs
+from mva.experiment import Experiment
 from mva.models.backbone import Backbone
 from mva.models.reference import reference_log_probs
 from mva.models.sources.tiny_random import byte_tokenizer
-from mva.models.store import Store
 from mva.records import write_json
 
 CONTEXT, VOCABULARY, BATCH, HELD_OUT_ROWS = 256, 4096, 4, 100
@@ -59,11 +59,16 @@ RECORD = "pretraining.json"
 Document = tuple[Dialogue, str]
 
 
-def experiment_data() -> dict[str, ValueData]:
-    """Read the pairs of `experiment=architectures`, in the splits that its runs see."""
+def configured(*overrides: str) -> Experiment:
+    """Assemble `experiment=architectures`, as its runs do."""
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        experiment = assemble.experiment(compose("config", ["experiment=architectures"]))
-    return experiment.data.load(experiment.values)[0]
+        return assemble.experiment(compose("config", ["experiment=architectures", *overrides]))
+
+
+def validation_pairs(experiment: Experiment) -> list[list[PreferencePair]]:
+    """List the pairs, by value, whose prompts the runs validate on: pretraining must not see them."""
+    data, _ = experiment.data.load(experiment.values)
+    return [list(value.validation) for value in data.values()]
 
 
 def documents(files: Iterable[Path], *, without: set[Dialogue]) -> Iterator[Document]:
@@ -154,8 +159,7 @@ def pretrain(architecture: str, folder: Path, *, minutes: float, data: Path) -> 
     """
     if (folder / RECORD).exists():
         return
-    values = experiment_data().values()
-    unseen = [(pair.prompt, pair.chosen) for value in values for pair in value.validation]
+    unseen = [(pair.prompt, pair.chosen) for pairs in validation_pairs(configured()) for pair in pairs]
     files = [data / f"{corpus}_train.jsonl" for corpus in CORPORA]
     texts = list(documents(files, without={prompt for prompt, _ in unseen}))
     tokenizer = fit_tokenizer(texts)
@@ -181,14 +185,14 @@ def pretrain(architecture: str, folder: Path, *, minutes: float, data: Path) -> 
     write_json(folder / RECORD, record)
 
 
-def bits_per_byte(backbone: Backbone, store: Store, *, n_pairs: int = 50) -> float:
+def bits_per_byte(experiment: Experiment, backbone: Backbone, *, n_pairs: int = 50) -> float:
     """Measure how well a model predicts good responses that it has not seen, end of turn included.
 
     Bits a byte don't depend on the tokenizer. The responses are those of `n_pairs` validation pairs of each value.
     """
-    pairs = [pair for value in experiment_data().values() for pair in value.validation[:n_pairs]]
-    tokens = tokenize_pairs(pairs, backbone.template, TokenLimits(CONTEXT // 2, CONTEXT // 2 - 32))
-    nats = -float(reference_log_probs(backbone, tokens, store)[:, 0].double().sum())
+    pairs = [pair for some in validation_pairs(experiment) for pair in some[:n_pairs]]
+    tokens = tokenize_pairs(pairs, backbone.template, experiment.data.limits)
+    nats = -float(reference_log_probs(backbone, tokens, experiment.store)[:, 0].double().sum())
     texts = [backbone.tokenizer.decode(pair.chosen, skip_special_tokens=True) for pair in tokens]
     return nats / math.log(2) / sum(len(text.encode()) for text in texts)
 

@@ -54,7 +54,7 @@ def test_a_pretrained_model_loads_speaks_and_is_not_trained_again(pretraining, c
 
 
 def test_pretraining_never_reads_what_the_runs_are_scored_on(pretraining, corpus):
-    held_out = {pair.prompt for value in pretraining.experiment_data().values() for pair in value.validation}
+    held_out = {pair.prompt for pairs in pretraining.validation_pairs(pretraining.configured()) for pair in pairs}
     files = [corpus / f"{name}_train.jsonl" for name in pretraining.CORPORA]
     read = {prompt for prompt, _ in pretraining.documents(files, without=held_out)}
     assert held_out
