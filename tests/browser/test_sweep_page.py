@@ -1,32 +1,16 @@
 """The sweep page in a real browser: filters and figures of two, three and five values."""
 
-import shutil
-
 import pytest
-from playwright.sync_api import sync_playwright
 
 from mva.report.sweep_files import Outcome
 from mva.report.sweep_page import write_sweep
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (Debian: apt-get install chromium)"),
-]
+pytestmark = pytest.mark.browser
 EVIL = "<script>window.broken=1</script>"
 CANDIDATES = {("hsic", "0"): 11, ("hsic", "1"): 12, (EVIL, "0"): 13, (EVIL, "1"): 14}
 POINTS = "p => p.data.filter(t => t.customdata && t.name !== 'front over all jobs' && t.visible !== false)"
 COUNT = f"p => ({POINTS})(p).reduce((sum, t) => sum + (t.x || t.dimensions[0].values).length, 0)"
 FIGURES = {2: ["scatter"], 3: ["scatter3d", "splom"], 5: ["parcoords", "splom"]}
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        options = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module", params=[2, 3, 5])
