@@ -7,13 +7,13 @@ A job fills two cells: all of its candidates are the box, those whose coefficien
 is the hypervolume on validation prompts, scores scaled to the range of all candidates of a seed: one reference point a
 seed. More candidates dominate more, whatever they are; so the box is measured with all of its candidates and again with
 as many as the simplex has, drawn at random, on average over draws (a hard test: nobody would choose them at random).
-Differences are paired by prompts and seeds. The fronts of the box are compared on held-out prompts, too; the simplex's
-are not scored there. Written into the folder: two_by_two.json and two_by_two.png.
+The fronts of both, chosen on validation prompts, are measured again on held-out prompts, on a scale of their own.
+Differences are paired by prompts and seeds. Written into the folder: two_by_two.json and two_by_two.png.
 """
 
 import argparse
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
 from itertools import product
 from pathlib import Path
@@ -30,7 +30,7 @@ from mva.pareto.bootstrap import Bootstrap, Interval
 from mva.pareto.hypervolume import hypervolume
 from mva.pareto.indicators import Yardstick
 from mva.records import write_json
-from mva.report.comparison import PALETTE, compare
+from mva.report.comparison import PALETTE, held_out_rewards, shared_prompts
 from mva.report.figures import save
 from mva.report.run_files import RunFiles
 from mva.report.surface import surfaces
@@ -65,21 +65,36 @@ def halves(folder: Path, strength: float | None = None) -> tuple[list[RunFiles],
     return [runs[0.0][seed] for seed in seeds], [with_penalty[seed] for seed in seeds]
 
 
-def cells(without: Sequence[RunFiles], with_penalty: Sequence[RunFiles]) -> dict[Cell, list[Floats]]:
-    """The rewards of each cell's candidates, one array a seed, scaled to the range of all candidates of the seed.
+def on_validation(run: RunFiles) -> list[Floats]:
+    """The rewards of all candidates, by region. Shape: `(n_candidates, n_prompts, n_values)` each."""
+    surface, _ = surfaces(run)
+    convex = (surface.coefficients.min(axis=1) >= 0) & (abs(surface.coefficients.sum(axis=1) - 1) < 1e-5)
+    return [surface.numbers[convex], surface.numbers]
 
-    Shape: `(n_candidates, n_prompts, n_values)` each. The reference point is `REFERENCE` in every value.
+
+def on_held_out(run: RunFiles, prompts: Sequence[str]) -> list[Floats]:
+    """The rewards of the candidates on each region's front, on held-out prompts. Shape: as `on_validation`.
+
+    Raises:
+        ValueError: If the simplex's front was not scored on held-out prompts.
+    """
+    front = run.front
+    assert front is not None
+    if front.hypervolume_simplex_held_out is None:
+        raise ValueError(f"{run.folder} has no held-out scores of coefficients that sum to 1: run the sweep again.")
+    return [held_out_rewards(run, prompts, front.values, ids) for ids in (front.simplex, [p.id for p in front.points])]
+
+
+def cells(pairs: Iterable[tuple[Sequence[Floats], Sequence[Floats]]]) -> dict[Cell, list[Floats]]:
+    """Put the rewards of both halves of every seed, by region, into the cells, scaled to their common range.
+
+    Shape: one array `(n_candidates, n_prompts, n_values)` a seed. The reference point is `REFERENCE` in every value.
     """
     found: dict[Cell, list[Floats]] = {cell: [] for cell in product(PENALTIES, REGIONS)}
-    for pair in zip(without, with_penalty, strict=True):
-        both = [surfaces(run)[0] for run in pair]
-        yardstick = Yardstick.of([surface.means for surface in both])
-        for penalty, surface in zip(PENALTIES, both, strict=True):
-            rewards = surface.numbers
-            scaled = yardstick.scale(rewards.reshape(-1, rewards.shape[2])).reshape(rewards.shape)
-            convex = (surface.coefficients.min(axis=1) >= 0) & (abs(surface.coefficients.sum(axis=1) - 1) < 1e-5)
-            found[penalty, "simplex"].append(scaled[convex])
-            found[penalty, "box"].append(scaled)
+    for pair in pairs:
+        yardstick = Yardstick.of([rewards.mean(axis=1) for half in pair for rewards in half])
+        for cell, rewards in zip(found, (rewards for half in pair for rewards in half), strict=True):
+            found[cell].append(yardstick.scale(rewards.reshape(-1, rewards.shape[2])).reshape(rewards.shape))
     return found
 
 
@@ -102,43 +117,46 @@ def whole_hypervolume(scores: Floats) -> float:
     return mean_hypervolume(scores, len(scores))
 
 
-def measure(found: Mapping[Cell, Sequence[Floats]], bootstrap: Bootstrap) -> dict[str, Any]:
-    """By number of candidates: the cells, each part's effect without and with the other one, and the interaction."""
-    size = min(len(rewards) for penalty in PENALTIES for rewards in found[penalty, "simplex"])
-    record = {}
-    for name, statistic in (
-        ("all candidates", whole_hypervolume),
-        (f"{size} candidates each", partial(mean_hypervolume, size=size)),
-    ):
-        (off_simplex, off_box), (on_simplex, on_box) = ([found[p, r] for r in REGIONS] for p in PENALTIES)
-        contrasts = {
-            "extrapolation, no penalty": ([off_box], [off_simplex]),
-            "extrapolation, penalty": ([on_box], [on_simplex]),
-            "decorrelation, simplex": ([on_simplex], [off_simplex]),
-            "decorrelation, box": ([on_box], [off_box]),
-            "interaction": ([on_box, off_simplex], [on_simplex, off_box]),
-        }
-        differences = {effect: bootstrap.contrast(*sides, statistic) for effect, sides in contrasts.items()}
-        record[name] = {
-            "cells": {
-                ", ".join(cell): {"candidates": len(runs[0]), **described(bootstrap.interval(runs, statistic))}
-                for cell, runs in found.items()
-            },
-            "effects": {effect: {**described(d.interval), "verdict": d.verdict} for effect, d in differences.items()},
-        }
-    return record
+def measure(
+    found: Mapping[Cell, Sequence[Floats]], bootstrap: Bootstrap, statistic: Callable[[Floats], float]
+) -> dict[str, Any]:
+    """The cells, each part's effect without and with the other one, and the interaction."""
+    (off_simplex, off_box), (on_simplex, on_box) = ([found[p, r] for r in REGIONS] for p in PENALTIES)
+    contrasts = {
+        "extrapolation, no penalty": ([off_box], [off_simplex]),
+        "extrapolation, penalty": ([on_box], [on_simplex]),
+        "decorrelation, simplex": ([on_simplex], [off_simplex]),
+        "decorrelation, box": ([on_box], [off_box]),
+        "interaction": ([on_box, off_simplex], [on_simplex, off_box]),
+    }
+    differences = {effect: bootstrap.contrast(*sides, statistic) for effect, sides in contrasts.items()}
+    return {
+        "cells": {
+            ", ".join(cell): {"candidates": len(runs[0]), **described(bootstrap.interval(runs, statistic))}
+            for cell, runs in found.items()
+        },
+        "effects": {effect: {**described(d.interval), "verdict": d.verdict} for effect, d in differences.items()},
+    }
 
 
-def held_out(without: Sequence[RunFiles], with_penalty: Sequence[RunFiles], bootstrap: Bootstrap) -> dict[str, Any]:
-    """What decorrelation does to the hypervolume of the box's front, on held-out prompts, all fronts on one yardstick.
+def whole_table(
+    without: Sequence[RunFiles], with_penalty: Sequence[RunFiles], bootstrap: Bootstrap
+) -> dict[str, dict[str, Any]]:
+    """What `measure` finds: of all candidates, of equally many, and of the fronts on held-out prompts.
 
     Raises:
         NotComparable: If the runs differ in rewards or prompts.
     """
-    _, row = compare(dict(zip(PENALTIES, (without, with_penalty), strict=True)), bootstrap=bootstrap).rows
-    assert row.differences is not None
-    found = row.differences["hypervolume"]
-    return {**described(found.interval), "verdict": found.verdict}
+    runs = [*zip(without, with_penalty, strict=True)]
+    validation = cells((on_validation(a), on_validation(b)) for a, b in runs)
+    prompts = shared_prompts([*without, *with_penalty])
+    fronts = cells((on_held_out(a, prompts), on_held_out(b, prompts)) for a, b in runs)
+    size = min(len(rewards) for penalty in PENALTIES for rewards in validation[penalty, "simplex"])
+    return {
+        "all candidates": measure(validation, bootstrap, whole_hypervolume),
+        f"{size} candidates each": measure(validation, bootstrap, partial(mean_hypervolume, size=size)),
+        "fronts, held out": measure(fronts, bootstrap, whole_hypervolume),
+    }
 
 
 def described(interval: Interval) -> dict[str, Any]:
@@ -148,24 +166,22 @@ def described(interval: Interval) -> dict[str, Any]:
 
 def tables(record: dict[str, Any]) -> list[Table]:
     """Lay out cells and effects."""
-    n = f"{record['seeds']} seeds, {record['prompts']} prompts"
+    n = f"{record['seeds']} seeds, {record['prompts']['validation']} prompts, {record['prompts']['test']} held out"
     shown = Table("candidates", "penalty, coefficients", "hypervolume", title=f"Cells ({n})")
     effects = Table("candidates", "effect", "difference of hypervolumes", "verdict", title=f"Effects ({n})")
-    for number, one in record["validation"].items():
+    for number, one in record["found"].items():
         for cell, interval in one["cells"].items():
             shown.add_row(number, f"{cell} ({interval['candidates']})", _interval(interval))
         for effect, interval in one["effects"].items():
             effects.add_row(number, effect, _interval(interval), interval["verdict"])
-    last = record["held_out"]
-    effects.add_row("fronts, held out", "decorrelation, box", _interval(last), last["verdict"])
     return [shown, effects]
 
 
 def draw(record: dict[str, Any]) -> Figure:
     """Draw the cells: where the lines are parallel, the two parts do not depend on each other."""
-    figure = Figure(figsize=(9, 4.2), layout="constrained")
-    panels = figure.subplots(1, len(record["validation"]), sharey=True)
-    for axes, (number, one) in zip(panels, record["validation"].items(), strict=True):
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    panels = figure.subplots(1, len(record["found"]), sharey=True)
+    for axes, (number, one) in zip(panels, record["found"].items(), strict=True):
         for k, penalty in enumerate(PENALTIES):
             found = [one["cells"][f"{penalty}, {region}"] for region in REGIONS]
             middle, bars = [c["estimate"] for c in found], [(c["low"], c["high"]) for c in found]
@@ -191,12 +207,13 @@ def main() -> None:
     parser.add_argument("--strength", type=float, help="which penalty strength is held against 0, of several")
     options = parser.parse_args()
     without, with_penalty = halves(options.folder, options.strength)
-    found = cells(without, with_penalty)
     record = {
         "seeds": len(without),
-        "prompts": found["penalty", "box"][0].shape[1],
-        "held_out": held_out(without, with_penalty, BOOTSTRAP),
-        "validation": measure(found, BOOTSTRAP),
+        "prompts": {
+            split: len({g["prompt_id"] for g in without[0].generations if g["split"] == split})
+            for split in ("validation", "test")
+        },
+        "found": whole_table(without, with_penalty, BOOTSTRAP),
     }
     write_json(options.folder / "two_by_two.json", record)
     save(draw(record), options.folder, "two_by_two", forms=())

@@ -82,9 +82,7 @@ def find_front(
         )
     with stages.stage("Score the front on held-out prompts"):
         evaluate = make_evaluator(session, vectors, rewards, ledger, split="test")
-        on_front = {point.id for point in front.points}
-        base = None if front.base is None else front.base.id
-        again = [one.candidate for one in scored if one.candidate.id in {*on_front, base}]
+        again = [one.candidate for one in scored if one.candidate.id in front.to_score_again]
         return front.with_held_out(evaluate(again))
 
 

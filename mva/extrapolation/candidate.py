@@ -24,6 +24,12 @@ class Candidate:
         text = json.dumps([rounded, self.composition])
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
+    @property
+    def convex(self) -> bool:
+        """Whether the coefficients are none below 0 and sum to 1: a point of the simplex, as in rewarded soups."""
+        omegas = self.coefficients.values()
+        return min(omegas) >= 0 and abs(sum(omegas) - 1) < 1e-5  # coefficients are named to six decimals
+
     def vector(self, values: tuple[str, ...]) -> tuple[float, ...]:
         """List the coefficients in the order of `values`."""
         return tuple(self.coefficients[value] for value in values)

@@ -6,9 +6,10 @@ standard errors, and how probably each member is non-dominated at all.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import compress
 from typing import Any, Literal
 
-from mva.extrapolation.candidate import Candidate, ScoredCandidate
+from mva.extrapolation.candidate import ScoredCandidate
 from mva.pareto.dominance import Floats, as_scores, membership_probability, non_dominated
 from mva.pareto.hypervolume import hypervolume, nadir
 from mva.records import SCHEMA_VERSION
@@ -43,9 +44,9 @@ class BaseScores:
 class Front:
     """The non-dominated candidates with their indicators, sorted by the first value's score.
 
-    `hypervolume` is that of the scores on validation prompts, `hypervolume_held_out` that of the same points'
-    scores on held-out prompts, `hypervolume_simplex` that of the convex combinations alone (None if none was
-    scored); all are measured from the one `reference_point`, in the rewards' own units
+    `hypervolume` is that of the scores on validation prompts, `hypervolume_simplex` that of the convex combinations
+    alone (None if none was scored), whose own front are the candidates `simplex`. `..._held_out` are those of the same
+    points' scores on held-out prompts. All are measured from the one `reference_point`, in the rewards' own units
     (`score_scaling` none).
     """
 
@@ -58,16 +59,24 @@ class Front:
     base: BaseScores | None
     points: tuple[FrontPoint, ...]
     hypervolume_held_out: float | None = None
+    simplex: tuple[str, ...] = ()
+    hypervolume_simplex_held_out: float | None = None
     score_scaling: Literal["none"] = "none"
+
+    @property
+    def to_score_again(self) -> set[str]:
+        """The candidates that held-out prompts are for: the front, the simplex's front, and the base."""
+        return {*(point.id for point in self.points), *self.simplex, *([self.base.id] if self.base else [])}
 
     def with_held_out(self, scored: Sequence[ScoredCandidate]) -> "Front":
         """Add the scores on held-out prompts; which points belong to the front does not change.
 
         Raises:
-            ValueError: If a point of the front was not re-scored.
+            ValueError: If a point of the front, or of the simplex's, was not re-scored.
         """
         by_id = {one.candidate.id: one for one in scored}
-        missing = [point.id for point in self.points if point.id not in by_id]
+        needed = dict.fromkeys([*(point.id for point in self.points), *self.simplex])
+        missing = [one for one in needed if one not in by_id]
         if missing:
             raise ValueError(f"No held-out scores for the front's candidates {', '.join(missing)}: score them too.")
         points = tuple(
@@ -78,12 +87,20 @@ class Front:
             )
             for point in self.points
         )
-        rescored = _matrix([by_id[point.id].scores for point in points], self.values)
         base = self.base
         if base is not None and base.id in by_id:
             base = replace(base, scores_held_out=dict(by_id[base.id].scores))
-        volume = hypervolume(rescored, [self.reference_point[value] for value in self.values])
-        return replace(self, points=points, base=base, hypervolume_held_out=volume)
+        return replace(
+            self,
+            points=points,
+            base=base,
+            hypervolume_held_out=self._volume([by_id[point.id] for point in points]),
+            hypervolume_simplex_held_out=self._volume([by_id[one] for one in self.simplex]) if self.simplex else None,
+        )
+
+    def _volume(self, scored: Sequence[ScoredCandidate]) -> float:
+        reference = [self.reference_point[value] for value in self.values]
+        return hypervolume(_matrix([one.scores for one in scored], self.values), reference)
 
     def to_json(self) -> dict[str, Any]:
         """Describe the front as plain JSON-able data: the content of front.json."""
@@ -108,6 +125,7 @@ class Front:
                 **fields,
                 "values": tuple(fields["values"]),
                 "points": tuple(FrontPoint(**point) for point in fields["points"]),
+                "simplex": tuple(fields.get("simplex", ())),
                 "base": None if base is None else BaseScores(**base),
             }
         )
@@ -145,9 +163,8 @@ def select_front(
     else:
         point, rule = _matrix([reference_point], values)[0], "explicit"
     member = membership_probability(scores, errors, draws=draws, seed=seed)
-    simplex = [i for i, one in enumerate(scored) if _is_convex(one.candidate)]
-    chosen = [i for i, kept in enumerate(non_dominated(scores)) if kept]
-    chosen.sort(key=lambda i: tuple(scores[i]))
+    simplex = [i for i, one in enumerate(scored) if one.candidate.convex]
+    chosen, convex = _front_of(scores, range(len(scored))), _front_of(scores, simplex)
     return Front(
         values=tuple(values),
         reference_point=dict(zip(values, point.tolist(), strict=True)),
@@ -157,7 +174,14 @@ def select_front(
         n_candidates=len(scored),
         base=_base_scores(scored),
         points=tuple(_front_point(scored[i], float(member[i])) for i in chosen),
+        simplex=tuple(scored[i].candidate.id for i in convex),
     )
+
+
+def _front_of(scores: Floats, rows: Sequence[int]) -> list[int]:
+    """Which of these rows no other of them dominates, in the order of the first value's score."""
+    kept = compress(rows, non_dominated(scores[list(rows)])) if rows else ()
+    return sorted(kept, key=lambda row: tuple(scores[row]))
 
 
 def _matrix(rows: Sequence[Scores], values: Sequence[str]) -> Floats:
@@ -166,11 +190,6 @@ def _matrix(rows: Sequence[Scores], values: Sequence[str]) -> Floats:
         if missing:
             raise ValueError(f"There is no score for {', '.join(missing)}: only for {', '.join(row) or 'nothing'}.")
     return as_scores([[row[value] for value in values] for row in rows])
-
-
-def _is_convex(candidate: Candidate) -> bool:
-    omegas = candidate.coefficients.values()
-    return min(omegas) >= 0 and abs(sum(omegas) - 1) < 1e-5  # coefficients are named to six decimals
 
 
 def _base_scores(scored: Sequence[ScoredCandidate]) -> BaseScores | None:

@@ -94,13 +94,14 @@ def seed_of(run: RunFiles) -> int:
     return int(run.environment.get("seed", 0))
 
 
-def held_out_rewards(run: RunFiles, prompts: Sequence[str], values: Sequence[str]) -> NDArray[np.float64]:
-    """Per-prompt rewards of the front's candidates. Shape: `(n_points, n_prompts, n_values)`."""
+def held_out_rewards(
+    run: RunFiles, prompts: Sequence[str], values: Sequence[str], candidates: Sequence[str] | None = None
+) -> NDArray[np.float64]:
+    """Per-prompt rewards of the front's candidates, or of those named. Shape: `(n_points, n_prompts, n_values)`."""
     assert run.front is not None
+    ids = [point.id for point in run.front.points] if candidates is None else candidates
     lines = {(g["id"], g["prompt_id"]): g["rewards"] for g in run.generations if g["split"] == "test"}
-    return np.array(
-        [[[lines[point.id, prompt][value] for value in values] for prompt in prompts] for point in run.front.points]
-    )
+    return np.array([[[lines[one, prompt][value] for value in values] for prompt in prompts] for one in ids])
 
 
 def comparison_table(comparison: Comparison) -> Table:

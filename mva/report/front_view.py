@@ -139,6 +139,6 @@ def _candidate_view(line: Record, point: Any, sample: str) -> CandidateView:
         errors=line["standard_errors"],
         held_out=point.scores_held_out if point else None,
         on_front=point is not None,
-        convex=min(omegas) >= 0 and abs(sum(omegas) - 1) < 1e-5,
+        convex=candidate.convex,
         sample=sample,
     )

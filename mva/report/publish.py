@@ -90,6 +90,7 @@ def results(run: RunFiles, view: FrontView) -> dict[str, Any]:
         "hypervolume": front.hypervolume,
         "hypervolume_held_out": front.hypervolume_held_out,
         "hypervolume_simplex": front.hypervolume_simplex,
+        "hypervolume_simplex_held_out": front.hypervolume_simplex_held_out,
         "front_points": len(front.points),
         "n_candidates": front.n_candidates,
     }

@@ -108,6 +108,7 @@ def summary(run: RunFiles, view: FrontView) -> RenderableType:
         "box": front.hypervolume,
         "simplex (coefficients sum to 1)": front.hypervolume_simplex,
         "box, on held-out prompts": front.hypervolume_held_out,
+        "simplex, held-out": front.hypervolume_simplex_held_out,
     }
     shown = "   ".join(f"{name} [bold]{volume:.4g}[/]" for name, volume in volumes.items() if volume is not None)
     parts.append(f"Hypervolume: {shown}   ({front.n_candidates} candidates)")

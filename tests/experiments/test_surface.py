@@ -172,7 +172,7 @@ def test_effects_are_differences_of_hypervolumes_and_the_interaction_their_diffe
         ("penalty", "simplex"): [constant([0.5, 0.5])],
         ("penalty", "box"): [constant([0.5, 0.5], [1.0, 1.0])],
     }
-    whole = TWO_BY_TWO.measure(found, FEW)["all candidates"]
+    whole = TWO_BY_TWO.measure(found, FEW, TWO_BY_TWO.whole_hypervolume)
     cells = {name: cell["estimate"] for name, cell in whole["cells"].items()}
     assert cells == pytest.approx(
         {"no penalty, simplex": 0.25, "no penalty, box": 0.81, "penalty, simplex": 0.36, "penalty, box": 1.21}
@@ -195,7 +195,7 @@ def test_few_prompts_give_no_verdict():
         cell: [constant([0.4 + k, 0.4], n_prompts=9)]
         for k, cell in enumerate(product(TWO_BY_TWO.PENALTIES, TWO_BY_TWO.REGIONS))
     }
-    effects = TWO_BY_TWO.measure(found, FEW)["all candidates"]["effects"]
+    effects = TWO_BY_TWO.measure(found, FEW, TWO_BY_TWO.whole_hypervolume)["effects"]
     assert {effect["verdict"] for effect in effects.values()} == {"no verdict: too few samples"}
 
 
@@ -228,7 +228,8 @@ def sweep(tmp_path, grid_run):
 
 
 def test_cells_hold_the_simplex_and_the_box_scaled_to_the_range_of_both_halves(sweep):
-    found = TWO_BY_TWO.cells(*TWO_BY_TWO.halves(sweep))
+    halves = zip(*TWO_BY_TWO.halves(sweep), strict=True)
+    found = TWO_BY_TWO.cells([tuple(map(TWO_BY_TWO.on_validation, pair)) for pair in halves])
     assert {cell: [len(run) for run in runs] for cell, runs in found.items()} == {
         (p, r): [3, 3] if r == "simplex" else [9, 9] for p, r in product(TWO_BY_TWO.PENALTIES, TWO_BY_TWO.REGIONS)
     }
@@ -240,12 +241,16 @@ def test_the_whole_table_of_a_sweep_is_written_and_says_how_sure_it_is(sweep, ru
     monkeypatch.setattr(TWO_BY_TWO, "BOOTSTRAP", FEW)
     said = run_main(TWO_BY_TWO, sweep)
     record = json.loads((sweep / "two_by_two.json").read_text())
-    assert (record["seeds"], record["prompts"]) == (2, 12)
-    effects = record["validation"]["all candidates"]["effects"]
+    assert (record["seeds"], record["prompts"]) == (2, {"validation": 12, "test": 12})
+    assert list(record["found"]) == ["all candidates", "3 candidates each", "fronts, held out"]
+    effects = record["found"]["all candidates"]["effects"]
     assert effects["decorrelation, simplex"]["estimate"] > 0, "the product is above 0 inside of the simplex"
     assert effects["extrapolation, penalty"]["estimate"] > effects["extrapolation, no penalty"]["estimate"] > 0
-    assert record["held_out"]["estimate"] > 0
-    assert "2 seeds, 12 prompts" in said
+    held_out = record["found"]["fronts, held out"]
+    assert held_out["effects"]["decorrelation, box"]["estimate"] > 0
+    assert held_out["effects"]["extrapolation, penalty"]["estimate"] > 0
+    assert held_out["cells"]["penalty, box"]["candidates"] == 1, "the front of the box is its corner (1, 1)"
+    assert "2 seeds, 12 prompts, 12 held out" in said
     assert (sweep / "two_by_two.png").exists()
 
 

@@ -102,9 +102,23 @@ def test_held_out_scores_change_the_volume_but_not_the_membership():
     assert [point.id for point in both.points] == [point.id for point in front().points]
     assert both.hypervolume == pytest.approx(6)
     assert both.hypervolume_held_out == pytest.approx(3)
+    assert both.hypervolume_simplex_held_out == pytest.approx(3), "without (1, 1), whose corner both others hold"
     assert both.points[-1].scores_held_out == {"helpful": 2.0, "harmless": 1.0}
     assert both.points[-1].standard_errors_held_out == {"helpful": 0.3, "harmless": 0.3}
     assert both.base.scores_held_out == {"helpful": 0.25, "harmless": 0.75}
+
+
+def test_the_simplex_has_a_front_of_its_own_that_is_scored_again_too():
+    lower = [
+        scored((0.5, 0.5), (1.5, 1.5)),
+        scored((0.75, 0.25), (2.0, 0.5)),
+    ]  # under (1, 1); the second under the first
+    chosen = front([*STAIRCASE, *lower])
+    one_hot = [STAIRCASE[0].candidate.id, STAIRCASE[2].candidate.id]
+    assert chosen.simplex == (one_hot[1], lower[0].candidate.id, one_hot[0])
+    assert chosen.to_score_again == {*chosen.simplex, *(one.candidate.id for one in STAIRCASE)}
+    with pytest.raises(ValueError, match=f"front's candidates {lower[0].candidate.id}:"):
+        chosen.with_held_out(STAIRCASE)
 
 
 def test_held_out_scores_of_every_member_are_needed():
@@ -121,7 +135,8 @@ def test_the_stored_form_has_the_documented_keys():
     record = front().to_json()
     assert set(record) == {
         "schema_version", "values", "reference_point", "reference_point_rule", "score_scaling", "hypervolume",
-        "hypervolume_held_out", "hypervolume_simplex", "n_candidates", "base", "points",
+        "hypervolume_held_out", "hypervolume_simplex", "hypervolume_simplex_held_out", "simplex", "n_candidates",
+        "base", "points",
     }  # fmt: skip
     assert set(record["points"][0]) == {
         "id", "coefficients", "composition", "scores", "standard_errors", "scores_held_out",
