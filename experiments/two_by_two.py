@@ -1,6 +1,6 @@
 """Do both parts matter? Decorrelation x extrapolation, the paper's Table 1, with intervals and the interaction.
 
-    mva -m experiment=two_by_two penalty.strength=0,10 seed=0,1,2 hydra.sweep.dir=outputs/two_by_two
+    mva -m experiment=two_by_two penalty.strength=0,100 seed=0,1,2 hydra.sweep.dir=outputs/two_by_two
     python experiments/two_by_two.py outputs/two_by_two
 
 A job fills two cells: all of its candidates are the box, those whose coefficients sum to 1 the simplex. A cell's number
