@@ -6,13 +6,6 @@
   const sliders = [...document.querySelectorAll("#preferences input")];
   const show = (number) => number.toFixed(2);
 
-  const element = (tag, text, parent) => {
-    const made = document.createElement(tag);
-    made.textContent = text; // what a model or a user wrote is text, never markup
-    parent.append(made);
-    return made;
-  };
-
   const answer = (parent, title, line) => {
     const box = element("div", "", parent);
     box.className = "answer";
@@ -51,22 +44,8 @@
       marker: { symbol: "circle-open", size: 20, color: "#CC79A7", line: { width: 3 } } });
   };
 
-  // The best candidate for a preference: scores scaled to each value's range, weighted by the sliders' shares.
-  const ranges = Object.fromEntries(data.values.map((value) => {
-    const scores = data.candidates.map((candidate) => candidate.scores[value]);
-    return [value, [Math.min(...scores), Math.max(...scores)]];
-  }));
-  const utility = (candidate, shares) => data.values.reduce((sum, value, i) => {
-    const [low, high] = ranges[value];
-    return sum + shares[i] * (high > low ? (candidate.scores[value] - low) / (high - low) : 0);
-  }, 0);
-  const prefer = () => {
-    const weights = sliders.map((slider) => Number(slider.value));
-    const total = weights.reduce((a, b) => a + b, 0);
-    const shares = weights.map((weight) => (total ? weight / total : 1 / weights.length));
-    sliders.forEach((slider, i) => { slider.nextElementSibling.textContent = `${Math.round(100 * shares[i])} %`; });
-    choose(data.candidates.reduce((best, one) => (utility(one, shares) > utility(best, shares) ? one : best)).id);
-  };
+  const best = preferences(sliders, data.candidates, (candidate) => data.values.map((value) => candidate.scores[value]));
+  const prefer = () => choose(best(data.candidates).id);
 
   sliders.forEach((slider) => slider.addEventListener("input", prefer));
   document.querySelectorAll("button[data-candidate]").forEach((button) =>

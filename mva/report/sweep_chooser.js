@@ -2,13 +2,6 @@
 (() => {
   const jobs = JSON.parse(document.getElementById("job-data").textContent);
 
-  const element = (tag, text, parent) => {
-    const made = document.createElement(tag);
-    made.textContent = text; // what a model or a user wrote is text, never markup
-    parent.append(made);
-    return made;
-  };
-
   // A hover text as the lines it was made from: see `plain` in mva/report/interactive.py.
   const lines = (text) => text.split("<br>").map((line) => line.replaceAll("&lt;", "<").replaceAll("&amp;", "&"));
 
@@ -22,6 +15,25 @@
     element("pre", job.command.replace("candidate=ID", `candidate=${id}`), place);
     element("a", "Its responses beside the base's", place).href = `${job.page}#${id}`;
   };
+
+  // The candidates of the jobs shown, as the figure has them.
+  const points = (figure) => figure.data.filter((trace) => trace.ids && trace.visible !== false).flatMap((trace) => {
+    const axes = trace.dimensions ? trace.dimensions.map((one) => one.values) : [trace.x, trace.y, trace.z].filter(Boolean);
+    return trace.ids.map((_, index) => ({ trace, index, scores: axes.map((values) => values[index]) }));
+  });
+
+  document.querySelectorAll(".preferences").forEach((row) => {
+    const sliders = [...row.querySelectorAll("input")];
+    const figure = [...document.querySelectorAll(`.js-plotly-plot[id^="${row.dataset.figures}"]`)].pop();
+    const best = preferences(sliders, points(figure), (point) => point.scores);
+    sliders.forEach((slider) => slider.addEventListener("input", () => {
+      const shown = points(figure);
+      if (!shown.length) return;
+      const { trace, index } = best(shown);
+      choose(trace, index);
+      if (trace.type === "scatter") Plotly.Fx.hover(figure, [{ curveNumber: figure.data.indexOf(trace), pointNumber: index }]);
+    }));
+  });
 
   document.querySelectorAll(".js-plotly-plot").forEach((figure) =>
     figure.on("plotly_click", (event) => {

@@ -115,3 +115,23 @@ def test_a_click_on_a_point_shows_its_command_and_leads_to_its_responses(opened,
     link = page.locator("#chosen a").evaluate("a => decodeURIComponent(a.href)")
     assert link.endswith(f"/{job}/report.html#{candidate}")
     assert page.evaluate("window.broken") is None
+
+
+def test_the_sliders_choose_the_best_candidate_of_the_jobs_shown(opened, page):
+    figure = page.locator(".js-plotly-plot").last
+    best = """(p, axis) => Math.max(...p.data.filter(t => t.ids && t.visible !== false).flatMap(
+        t => t.dimensions ? t.dimensions[axis].values : [t.x, t.y, t.z][axis]))"""
+    for only in ("hsic", EVIL):
+        other = EVIL if only == "hsic" else "hsic"
+        box(page, only).check()
+        box(page, other).uncheck()
+        sliders = page.locator(".preferences input").all()
+        assert len(sliders) == opened[3]
+        for axis in range(opened[3]):
+            for number, slider in enumerate(sliders):
+                slider.fill("100" if number == axis else "0")
+            said = page.locator("#chosen").inner_text()
+            assert f"estimator={only}" in said
+            assert f"{figure.evaluate(best, axis):.3f} ±" in said
+            shares = page.locator(".preferences output").all_inner_texts()
+            assert shares == ["100 %" if number == axis else "0 %" for number in range(opened[3])]

@@ -1,0 +1,27 @@
+"use strict";
+
+// What a model or a user wrote is text, never markup.
+const element = (tag, text, parent) => {
+  const made = document.createElement(tag);
+  made.textContent = text;
+  parent.append(made);
+  return made;
+};
+
+// Sliders, one a value, that say how much each matters. Gives a function that picks the best of some candidates: scores
+// scaled to each value's range over `everyone`, weighted by the sliders' shares. `scores(candidate)` is a list.
+const preferences = (sliders, everyone, scores) => {
+  const ranges = sliders.map((_, i) => {
+    const all = everyone.map((candidate) => scores(candidate)[i]);
+    return [Math.min(...all), Math.max(...all)];
+  });
+  const scaled = (score, [low, high]) => (high > low ? (score - low) / (high - low) : 0);
+  return (candidates) => {
+    const weights = sliders.map((slider) => Number(slider.value));
+    const total = weights.reduce((a, b) => a + b, 0);
+    const shares = weights.map((weight) => (total ? weight / total : 1 / weights.length));
+    sliders.forEach((slider, i) => { slider.nextElementSibling.textContent = `${Math.round(100 * shares[i])} %`; });
+    const utility = (candidate) => shares.reduce((sum, share, i) => sum + share * scaled(scores(candidate)[i], ranges[i]), 0);
+    return candidates.reduce((best, one) => (utility(one) > utility(best) ? one : best));
+  };
+};
