@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from pretraining import ARCHITECTURES, RECORD, bits_per_byte, configured, pretrain
 from rich.console import Console
 from rich.table import Table
-from two_by_two import BOOTSTRAP, cells, held_out, measure
+from two_by_two import BOOTSTRAP, whole_table
 
 from mva.records import write_json
 from mva.report.figures import BLUE, ORANGE, save
@@ -124,14 +124,13 @@ def samples(run: RunFiles, *, prompts: int = 2) -> list[dict[str, str]]:
 
 
 def designs(runs: Mapping[str, Mapping[int, RunFiles]]) -> dict[str, dict[str, Any]]:
-    """Hold each penalty against none, over the seeds that both have: the 2 x 2 design, fronts on held-out prompts."""
+    """Hold each penalty against none, over the seeds that both have: the 2 x 2 design, on held-out prompts too."""
     found = {}
     for arm in (arm for arm in runs if arm != NO_PENALTY):
         seeds = sorted(set(runs[arm]) & set(runs.get(NO_PENALTY, {})))
         if seeds:
             halves = [runs[NO_PENALTY][seed] for seed in seeds], [runs[arm][seed] for seed in seeds]
-            validation = measure(cells(*halves), BOOTSTRAP)
-            found[arm] = {"seeds": seeds, "validation": validation, "held_out": held_out(*halves, BOOTSTRAP)}
+            found[arm] = {"seeds": seeds, "found": whole_table(*halves, BOOTSTRAP)}
     return found
 
 
@@ -167,8 +166,8 @@ def tables(found: Sequence[Mapping[str, Any]]) -> tuple[Table, Table, Table]:
             numbers = ["{:.3g} ± {:.2g}".format(*interval(column)) if column else "-" for column in columns.values()]
             shared.add_row(one["model"], arm, str(len(columns["chance"])), *numbers)
         for arm, design in one["designs"].items():
-            rows = [(n, e, d) for n, part in design["validation"].items() for e, d in part["effects"].items()]
-            for number, effect, d in [*rows, ("fronts, held out", "decorrelation, box", design["held_out"])]:
+            rows = [(n, e, d) for n, part in design["found"].items() for e, d in part["effects"].items()]
+            for number, effect, d in rows:
                 shown = "{estimate:+.3f} ({low:.3f} to {high:.3f})".format(**d)
                 effects.add_row(one["model"], arm, str(len(design["seeds"])), number, effect, shown, d["verdict"])
     return language, shared, effects
@@ -199,7 +198,7 @@ def draw(found: Sequence[Mapping[str, Any]]) -> Figure:
 
 def _volumes(designs: Mapping[str, Any]) -> list[tuple[str, dict[str, float]]]:
     """List simplex and box, without and with each penalty, in this order."""
-    cells = [item for d in designs.values() for item in d["validation"]["all candidates"]["cells"].items()]
+    cells = [item for d in designs.values() for item in d["found"]["all candidates"]["cells"].items()]
     return [(cell.rpartition(" ")[2], volume) for cell, volume in cells]
 
 
