@@ -219,9 +219,10 @@ def summarise(home: Path, seeds: Sequence[int]) -> None:
                     columns.append([a[measure] / b[measure] for a, b in zip(after, before, strict=True)])
                 # Unbiased estimates are around 0 before: their ratio says nothing.
                 columns += [[one[estimator] for one in before], [one[estimator] for one in after]]
-                found = [interval(column) for column in columns]
-                lines.append((estimator, price, found))
-                table.add_row(estimator, price, str(len(group)), *(f"{mean:.3g} ± {half:.2g}" for mean, half in found))
+                intervals = [interval(column) for column in columns]
+                lines.append((estimator, price, intervals))
+                shown = [f"{mean:.3g} ± {half:.2g}" for mean, half in intervals]
+                table.add_row(estimator, price, str(len(group)), *shown)
     Console(width=200).print(table)
     save(draw(lines), home, "estimator_ablation", forms=())
 

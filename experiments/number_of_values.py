@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from rich.console import Console
 from rich.table import Table
 
@@ -38,7 +39,7 @@ from mva.report.run_files import RunFiles, read_run
 VALUES = ("helpful", "harmless", "honest", "brief", "detailed")
 NUMBERS = range(2, len(VALUES) + 1)
 SOBOL_POINTS = 16  # beside the base and each vector alone
-PENALTIES = {"correlation": Correlation(), "hsic": HSIC(), "normalized_hsic": NormalizedHSIC()}
+PENALTIES: dict[str, Any] = {"correlation": Correlation(), "hsic": HSIC(), "normalized_hsic": NormalizedHSIC()}
 
 
 def resolution(n_values: int, evaluations: int) -> int:
@@ -165,7 +166,7 @@ def draw(rows: Sequence[dict[str, Any]], seconds: dict[str, list[float]]) -> Fig
     seconds_of.set(title="penalty of a step, CPU ms", xlabel="earlier vectors", ylim=(0, None))
     for axes in figure.axes:
         axes.grid(alpha=0.25)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     pairs_of.legend(frameon=False, fontsize=7)
     seconds_of.legend(frameon=False, fontsize=7)
     return figure

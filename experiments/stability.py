@@ -107,8 +107,8 @@ class Study:
         backbone.tokenizer.save_pretrained(folder)
         return folder
 
-    def _dependence(self, *pairs: tuple[ValueVector, ValueVector]) -> list[dict[str, Any]]:
-        return Diagnostics(self.session, *pairs).dependence()["pairs"]
+    def _dependence(self, vectors: Sequence[ValueVector], independent: Sequence[ValueVector]) -> list[dict[str, Any]]:
+        return Diagnostics(self.session, vectors, independent).dependence()["pairs"]
 
     def _further(self, config: DictConfig, value: str, folder: Path) -> ValueVector:
         """Train a vector of `value` on the merged model in `folder`."""
