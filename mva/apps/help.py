@@ -56,7 +56,10 @@ def check_keys(task: Callable[..., object]) -> None:
 
 
 def suggestion(error: Exception, conf: Path, overrides: Sequence[str]) -> str:
-    """Make "Did you mean ...?" of Hydra's refusal of a group's option, a group or a key; empty if nothing is close."""
+    """Make "Did you mean ...?" of Hydra's refusal of a group's option, a group or a key; empty if nothing is close.
+
+    A multirun looks keys up before it chooses the groups that it sweeps over: their keys must be swept over, too.
+    """
     if option := re.search(r"Could not find '([^']+)/([^'/]+)'", str(error)):
         group, word = option.groups()
         near = _near(word, [path.stem for path in (conf / group).glob("*.yaml")])
@@ -64,6 +67,10 @@ def suggestion(error: Exception, conf: Path, overrides: Sequence[str]) -> str:
     if key := re.search(r"Could not override '([^'@]+)", str(error)):
         word = key[1]
         others = [one for one in overrides if one.lstrip("+~").partition("=")[0] != word and not one.startswith("-")]
+        first = [one.partition(",")[0] for one in others]
+        if first != others and word in _keys(_composed(conf, first)):
+            given = next((one.partition("=")[2] for one in overrides if one.startswith(f"{word}=")), "...")
+            return f"A multirun knows this key only once a group is chosen: write '{word}=choice({given})'."
         groups = [str(path.relative_to(conf)) for path in conf.iterdir() if path.is_dir() and path.name != "hydra"]
         return _asked(_near(word, [*groups, *_keys(_composed(conf, others))]))
     return ""

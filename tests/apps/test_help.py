@@ -90,6 +90,15 @@ def test_a_word_that_is_like_nothing_gets_no_suggestion(said):
     assert "Did you mean" not in text
 
 
+def test_a_key_of_a_group_that_is_swept_over_is_answered_with_what_hydra_takes(said):
+    status, text = said("-m", "method=modpo,loss_weighting", "plan.divisions=2")
+    assert status == 1
+    assert "write 'plan.divisions=choice(2)'" in text
+    seen = []
+    said("-m", "method=modpo,loss_weighting", "plan.divisions=choice(2)", task=lambda c: seen.append(c.plan.divisions))
+    assert seen == [2, 2]
+
+
 @pytest.mark.parametrize("word", ["coefficients.helpful=1", "run=x", "+export.more=1"])
 def test_a_key_that_the_app_does_not_read_is_refused(said, monkeypatch, word):
     monkeypatch.setattr("mva.apps.help.command_of", lambda task: "train")
