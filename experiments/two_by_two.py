@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from mva.extrapolation.candidate import Candidate
 from mva.pareto.bootstrap import Bootstrap, Interval
 from mva.pareto.hypervolume import hypervolume
 from mva.pareto.indicators import Yardstick
@@ -68,7 +69,7 @@ def halves(folder: Path, strength: float | None = None) -> tuple[list[RunFiles],
 def on_validation(run: RunFiles) -> list[Floats]:
     """The rewards of all candidates, by region. Shape: `(n_candidates, n_prompts, n_values)` each."""
     surface, _ = surfaces(run)
-    convex = (surface.coefficients.min(axis=1) >= 0) & (abs(surface.coefficients.sum(axis=1) - 1) < 1e-5)
+    convex = [Candidate(dict(zip(surface.vectors, row, strict=True))).convex for row in surface.coefficients.tolist()]
     return [surface.numbers[convex], surface.numbers]
 
 
@@ -92,8 +93,9 @@ def cells(pairs: Iterable[tuple[Sequence[Floats], Sequence[Floats]]]) -> dict[Ce
     """
     found: dict[Cell, list[Floats]] = {cell: [] for cell in product(PENALTIES, REGIONS)}
     for pair in pairs:
-        yardstick = Yardstick.of([rewards.mean(axis=1) for half in pair for rewards in half])
-        for cell, rewards in zip(found, (rewards for half in pair for rewards in half), strict=True):
+        four = [rewards for half in pair for rewards in half]
+        yardstick = Yardstick.of([rewards.mean(axis=1) for rewards in four])
+        for cell, rewards in zip(found, four, strict=True):
             found[cell].append(yardstick.scale(rewards.reshape(-1, rewards.shape[2])).reshape(rewards.shape))
     return found
 

@@ -68,7 +68,7 @@ def make_rewards(session: Session, vectors: Sequence[ValueVector]) -> dict[str, 
 def find_front(
     session: Session, vectors: Sequence[ValueVector], rewards: Mapping[str, Reward], ledger: Ledger
 ) -> Front:
-    """Steps 3 and 4: explore, keep the non-dominated candidates, score those again on held-out prompts."""
+    """Steps 3 and 4: explore, keep the non-dominated candidates (of the simplex, too), score those again, held out."""
     e, stages = session.experiment, session.stages
     with stages.stage("Explore combinations"):
         evaluate = make_evaluator(session, vectors, rewards, ledger, split="validation")

@@ -22,11 +22,12 @@ from typing import Literal
 
 from scipy.stats import norm
 
-from mva.judging.base import Answer, Judge, Question
+from mva.judging.base import Answer, Judge, Question, Verdict
 from mva.pareto.bootstrap import MINIMUM_PROMPTS
 
 Outcome = Literal["win", "tie", "loss"]
 Finding = Literal["better", "worse", "no difference seen", "no verdict: too few prompts"]
+_OURS_FIRST: dict[Verdict, Outcome] = {"first": "win", "second": "loss", "tie": "tie"}
 _TURNED = {"first": "second", "second": "first", "tie": "tie"}
 
 
@@ -48,7 +49,7 @@ class Judged:
             return None
         if one != _TURNED[two]:
             return "tie"
-        return {"first": "win", "second": "loss", "tie": "tie"}[one]  # type: ignore[return-value]
+        return _OURS_FIRST[one]
 
 
 @dataclass(frozen=True)

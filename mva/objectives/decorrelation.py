@@ -30,7 +30,7 @@ class Decorrelation:
     """
 
     estimator: Estimator[Any]
-    view: View[Any] = None  # type: ignore[assignment]  # never None once constructed
+    view: View[Any] = None  # type: ignore[assignment]  # None is settled at once, below: readers need not ask
     strength: float = 10.0
 
     def __post_init__(self) -> None:

@@ -13,7 +13,7 @@ other values' vectors, `r_j = beta (log pi_j - log pi_reference)`, beta cancels 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -38,7 +38,7 @@ class MODPO:
     `weight`. With weight 1 and no tilt it is `loss`.
     """
 
-    loss: PreferenceLoss = DPO()  # noqa: RUF009
+    loss: PreferenceLoss = field(default_factory=DPO)
     weight: float = 1.0
 
     def __post_init__(self) -> None:

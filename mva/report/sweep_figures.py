@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Sequence
 from itertools import combinations
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -112,10 +113,10 @@ def _draw_jobs(axes: Axes, label: str, jobs: Sequence[JobFront], number: int, x:
         axes.plot(*one.view.staircase(x, y), color=colour, linewidth=1.2, alpha=0.7)
 
 
-def _scatter(axes: Axes, candidates: list[CandidateView], x: str, y: str, **style: object) -> None:
+def _scatter(axes: Axes, candidates: list[CandidateView], x: str, y: str, **style: Any) -> None:
     if candidates:
         places = [_place(c, x, y) for c in candidates]
-        axes.scatter([px for px, _ in places], [py for _, py in places], **style)  # type: ignore[arg-type]
+        axes.scatter([px for px, _ in places], [py for _, py in places], **style)
 
 
 def _place(candidate: CandidateView, x: str, y: str) -> tuple[float, float]:

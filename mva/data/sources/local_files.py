@@ -4,10 +4,9 @@ import csv
 import gzip
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from pyarrow import ArrowException, parquet
 
@@ -45,7 +44,7 @@ def _rows(path: Path) -> Iterator[Row | BadRow]:
     return _json_rows(path)
 
 
-def json_lines(lines: IO[bytes], name: str) -> Iterator[Row | BadRow]:
+def json_lines(lines: Iterable[bytes], name: str) -> Iterator[Row | BadRow]:
     """Yield one row a line; empty lines are passed over."""
     for number, line in enumerate(lines, start=1):
         origin = f"{name}:{number}"
@@ -64,7 +63,7 @@ def json_lines(lines: IO[bytes], name: str) -> Iterator[Row | BadRow]:
 def _json_rows(path: Path) -> Iterator[Row | BadRow]:
     with gzip.open(path, "rb") if path.name.endswith(".gz") else path.open("rb") as lines:
         try:
-            yield from json_lines(lines, str(path))  # type: ignore[arg-type]
+            yield from json_lines(lines, str(path))
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise DataUnavailable(f"{path} is no whole gzip file ({error}): fetch it again.") from error
 
