@@ -99,7 +99,7 @@ def token_rows(texts: Iterable[Document], template: Template) -> list[dict[str, 
 
     Shape: `(CONTEXT,)` each.
     """
-    ids = [i for prompt, response in texts for i in template.prompt_ids(prompt) + template.response_ids(response)]
+    ids = [i for prompt, response in texts for i in template.conversation_ids(prompt, response).ids]
     rows = torch.tensor(ids[: len(ids) // CONTEXT * CONTEXT]).reshape(-1, CONTEXT)
     return [{"input_ids": row, "labels": row} for row in rows]
 

@@ -15,6 +15,7 @@ from transformers import (
 )
 
 from mva.data.preference import Dialogue, prompt_id
+from mva.data.tokenization import generation_prompt_ids
 from mva.models.backbone import Backbone
 from mva.policies.base import Policy
 from mva.policies.mixture import MixedLogProbs
@@ -104,7 +105,10 @@ def generate(
     `advance` is called with the number of responses that were just finished.
     """
     template = backbone.template
-    tokens = {prompt: template.prompt_ids(prompt)[-spec.max_prompt_tokens :] for prompt in {r.prompt for r in requests}}
+    tokens = {
+        prompt: generation_prompt_ids(prompt, template, limit=spec.max_prompt_tokens)
+        for prompt in {request.prompt for request in requests}
+    }
     responses = [""] * len(requests)
     for batch in _batches(requests, tokens, spec.batch_size, mixed=policy.mixed_rows):
         # A response is one row, or several of which all are given the same tokens.

@@ -1,6 +1,7 @@
 """The backbone: a frozen language model with its tokenizer, its template, and what it can do."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -40,30 +41,57 @@ class Backbone:
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """How to load the backbone: `dtype` and `device` are torch's names; `auto` takes a GPU where there is one."""
+    """How to load the backbone: `dtype` and `device` are torch's names; `auto` takes a GPU where there is one.
+
+    `system_prompt` stands before dialogues that bring no system turn; with `system_as_user` system turns become the
+    beginning of the first user turn; `template_kwargs` are passed to every rendering of the chat template.
+    """
 
     source: ModelSource
     dtype: str = "float32"
     device: str = "auto"
     system_prompt: str | None = None
+    system_as_user: bool = False
+    template_kwargs: Mapping[str, object] = field(default_factory=dict)
 
     def load(self) -> Backbone:
-        """Load the backbone."""
-        return load_backbone(self.source, dtype=self.dtype, device=self.device, system_prompt=self.system_prompt)
+        """Load the backbone.
+
+        Raises:
+            UnusableTemplate: If conversations can't be tokenised as the chat template writes them.
+            ModelUnavailable: If the weights can't be had.
+            ValueError: If torch has no such dtype.
+        """
+        return load_backbone(self.source, dtype=self.dtype, device=self.device, template=self.template)
+
+    def template(self, tokenizer: PreTrainedTokenizerBase) -> Template:
+        """Make the template of the model's tokenizer."""
+        return Template(
+            tokenizer,
+            system=self.system_prompt,
+            system_as_user=self.system_as_user,
+            template_kwargs=self.template_kwargs,
+        )
 
 
 def load_backbone(
-    source: ModelSource, *, dtype: str = "float32", device: str = "auto", system_prompt: str | None = None
+    source: ModelSource,
+    *,
+    dtype: str = "float32",
+    device: str = "auto",
+    template: Callable[[PreTrainedTokenizerBase], Template] = Template,
 ) -> Backbone:
-    """Load a model, freeze it, and find out what it can do.
+    """Load a model, freeze it, and find out what it can do; the tokenizer comes first, and is checked.
 
     Raises:
+        UnusableTemplate: If conversations can't be tokenised as the chat template writes them.
         ModelUnavailable: If the weights can't be had.
         ValueError: If torch has no such dtype.
     """
     torch_dtype = getattr(torch, dtype, None)
     if not isinstance(torch_dtype, torch.dtype) or not torch_dtype.is_floating_point:
         raise ValueError(f"model.dtype is '{dtype}': choose float32, bfloat16, float16 or float64.")
+    template(source.tokenizer()).check()
     disable_progress_bar()  # one bar a file says little; the stage is shown
     model, tokenizer = source.load(torch_dtype)
     if tokenizer.pad_token_id is None:
@@ -74,7 +102,7 @@ def load_backbone(
     return Backbone(
         model=model,
         tokenizer=tokenizer,
-        template=Template(tokenizer, system=system_prompt),
+        template=template(tokenizer),
         name=source.name,
         fingerprint=fingerprint([type(model).__name__, tensors_fingerprint(model.named_parameters())]),
         capabilities=detect_capabilities(model, vocabulary_size=model.get_input_embeddings().num_embeddings),

@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
 from mva.data.preference import Dialogue
-from mva.data.tokenization import TokenLimits
+from mva.data.tokenization import TokenLimits, tokenize_answers
 from mva.models.backbone import Backbone
 from mva.stages import Advance
 
@@ -66,9 +66,8 @@ class HiddenFeatures:
 
     def _tokens(self, text: Text) -> Tokens:
         prompt, response = text
-        template, limits = self.backbone.template, self.limits
-        before, after = template.prompt_ids(prompt), template.response_ids(response)
-        return before[-limits.prompt :], after[: limits.response]
+        exchange = tokenize_answers(prompt, (response,), self.backbone.template, self.limits)
+        return list(exchange.prompt), list(exchange.answers[0])
 
     def _forward(self, tokens: Sequence[Tokens]) -> Tensor:
         model = self.backbone.model.eval()

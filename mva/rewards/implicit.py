@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mva.data.preference import Dialogue
-from mva.data.tokenization import TokenizedPair, TokenLimits
+from mva.data.tokenization import TokenizedPair, TokenLimits, tokenize_answers
 from mva.models.backbone import Backbone
 from mva.models.log_probs import make_batch, sequence_log_probs
 from mva.models.store import key_of
@@ -91,9 +91,9 @@ class ImplicitReward:
         return first, second
 
     def _tokenize(self, prompt: Dialogue, first: str, second: str) -> TokenizedPair:
-        template, limits = self._backbone.template, self._spec.limits
-        one, other = (tuple(template.response_ids(text)[: limits.response]) for text in (first, second))
-        return TokenizedPair(tuple(template.prompt_ids(prompt)[-limits.prompt :]), one, other)
+        exchange = tokenize_answers(prompt, (first, second), self._backbone.template, self._spec.limits)
+        first_ids, second_ids = exchange.answers
+        return TokenizedPair(exchange.prompt, first_ids, second_ids)
 
 
 def _couples(prompts: Sequence[Dialogue]) -> list[tuple[int, int]]:

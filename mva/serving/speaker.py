@@ -14,6 +14,7 @@ from transformers import LogitsProcessorList, PreTrainedModel, TemperatureLogits
 
 from mva.composition.linear import Linear
 from mva.data.preference import Dialogue, prompt_id
+from mva.data.tokenization import generation_prompt_ids
 from mva.evaluation.generation import GenerationSpec, GumbelNoise
 from mva.extrapolation.space import CoefficientSpace
 from mva.models.backbone import Backbone
@@ -59,7 +60,7 @@ class Speaker:
 
         `coefficients` stand in the order of the space's values. Both rows see the same noise when tokens are sampled.
         """
-        ids = self.backbone.template.prompt_ids(prompt)[-self.spec.max_prompt_tokens :]
+        ids = generation_prompt_ids(prompt, self.backbone.template, limit=self.spec.max_prompt_tokens)
         rows = torch.tensor([[0.0] * len(self.space.values), list(coefficients)], dtype=torch.float64)
         said: tuple[list[int], list[int]] = ([], [])
         with self._policy.rows(rows) as model:

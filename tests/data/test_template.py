@@ -22,6 +22,11 @@ def word_tokenizer(**settings):
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", **settings)
 
 
+def response_ids(template, text):
+    conversation = template.conversation_ids(user_prompt("hello"), text)
+    return conversation.ids[conversation.start :]
+
+
 def ids(words):
     return [WORDS.index(word) for word in words.split()]
 
@@ -34,14 +39,14 @@ def test_without_a_chat_template_turns_are_labelled():
 def test_plain_text_begins_with_the_beginning_of_sequence_and_responses_end_with_its_end():
     template = Template(word_tokenizer(bos_token="<s>", eos_token="</s>"))
     assert template.prompt_ids(user_prompt("hello")) == ids("<s> Human : hello Assistant :")
-    assert template.response_ids("there") == ids("there </s>")
+    assert response_ids(template, "there") == ids("there </s>")
     assert template.stop_ids == ids("</s>")
 
 
 def test_a_tokenizer_without_special_tokens_marks_nothing():
     template = Template(word_tokenizer())
     assert template.prompt_ids(user_prompt("hello")) == ids("Human : hello Assistant :")
-    assert template.response_ids("hello there") == ids("hello there")
+    assert response_ids(template, "hello there") == ids("hello there")
     assert template.stop_ids == []
 
 
@@ -57,7 +62,7 @@ def test_prompt_and_response_are_the_beginning_of_the_rendered_dialogue():
     template = Template(tokenizer)
     whole = [*TURNS, Message("assistant", "see you")]
     rendered = tokenizer.apply_chat_template([turn._asdict() for turn in whole], tokenize=False)
-    found = tokenizer.decode(template.prompt_ids(TURNS) + template.response_ids("see you"))
+    found = tokenizer.decode(template.conversation_ids(TURNS, "see you").ids)
     assert rendered == found + "\n"  # ChatML ends its last turn with a line break, which no model has to say
     assert template.end_of_turn == "<|im_end|>"
 
@@ -72,7 +77,7 @@ def test_the_end_of_turn_is_what_the_chat_template_writes_behind_an_assistant(na
         tokenizer.add_tokens(marks)  # as tokenizer.json of some chat models has them: special, without a role
     template = Template(tokenizer)
     assert template.end_of_turn == "</turn>"
-    assert template.response_ids("hello") == ids("hello </turn>")
+    assert response_ids(template, "hello") == ids("hello </turn>")
     assert template.stop_ids == ids("</s> </turn>")
 
 

@@ -111,16 +111,12 @@ def test_a_response_ends_before_the_end_of_turn(backbone, per_row):
     assert response == backbone.tokenizer.decode(ids[:end]).strip()
 
 
-def test_long_prompts_lose_their_beginning(backbone, per_row):
-    ids = backbone.template.prompt_ids(PROMPTS[3])
-    (response,) = generate(
-        per_row, backbone, [GenerationRequest((0.0, 0.0), PROMPTS[3])], replace(GREEDY, max_prompt_tokens=20)
-    )
-    template = Template(backbone.tokenizer)
-    template.prompt_ids = lambda _: ids[-20:]
-    (expected,) = generate(
-        per_row, replace(backbone, template=template), [GenerationRequest((0.0, 0.0), PROMPTS[3])], GREEDY
-    )
+def test_long_prompts_lose_the_beginning_of_what_the_user_says(backbone, per_row):
+    content = PROMPTS[3][-1].content
+    limit = len(backbone.template.prompt_ids(PROMPTS[3])) - 4
+    requests = [GenerationRequest((0.0, 0.0), prompt) for prompt in (PROMPTS[3], user_prompt(content[4:]))]
+    (response, _) = generate(per_row, backbone, requests, replace(GREEDY, max_prompt_tokens=limit))
+    (_, expected) = generate(per_row, backbone, requests, GREEDY)
     assert response == expected
 
 

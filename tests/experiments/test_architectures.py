@@ -5,6 +5,8 @@ import json
 import pytest
 import torch
 
+from mva.data.preference import user_prompt
+from mva.data.template import ConversationIds
 from mva.models.backbone import load_backbone
 from mva.models.sources.pretrained import Pretrained
 from mva.report.sweep_files import Outcome
@@ -46,7 +48,9 @@ def test_a_pretrained_model_loads_speaks_and_is_not_trained_again(pretraining, c
     backbone = load_backbone(Pretrained(str(folder)), device="cpu")
     assert backbone.model.config.model_type == architecture
     text = "héllo 🙂\n  x"
-    assert backbone.tokenizer.decode(backbone.template.response_ids(text)) == f"{text}<|im_end|>"
+    assert backbone.tokenizer.decode(backbone.template.conversation_ids(user_prompt("?"), text).ids).endswith(
+        f"{text}<|im_end|>"
+    )
     assert backbone.template.stop_ids == [backbone.tokenizer.eos_token_id]
     before = (folder / "model.safetensors").stat().st_mtime_ns
     pretraining.pretrain(architecture, folder, minutes=0.01, data=corpus)
@@ -64,11 +68,8 @@ def test_pretraining_never_reads_what_the_runs_are_scored_on(pretraining, corpus
 
 def test_rows_are_the_dialogues_one_behind_the_other(pretraining):
     class Letters:
-        def prompt_ids(self, prompt):
-            return [1] * prompt
-
-        def response_ids(self, response):
-            return [2] * response
+        def conversation_ids(self, prompt, response):
+            return ConversationIds([1] * prompt + [2] * response, prompt, spans=False)
 
     rows = pretraining.token_rows([(100, 100), (60, 300)], Letters())
     assert torch.cat([row["labels"] for row in rows]).tolist() == [1] * 100 + [2] * 100 + [1] * 60 + [2] * 252

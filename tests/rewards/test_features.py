@@ -26,9 +26,10 @@ def test_features_are_the_pooled_hidden_states_of_one_text_at_a_time(architectur
     backbone = load(architecture)
     found = HiddenFeatures(backbone, (0.5, 0.75), pooling, LIMITS, batch_size=3)(TEXTS)
     for row, (prompt, response) in zip(found, TEXTS, strict=True):
-        before, after = backbone.template.prompt_ids(prompt), backbone.template.response_ids(response)
+        before = backbone.template.prompt_ids(prompt)
+        conversation = backbone.template.conversation_ids(prompt, response).ids
         with torch.no_grad():
-            states = backbone.model(torch.tensor([before + after]), output_hidden_states=True).hidden_states
+            states = backbone.model(torch.tensor([conversation]), output_hidden_states=True).hidden_states
         response_states = [states[k][0, len(before) :] for k in (2, 3)]  # states[0] are the embeddings
         poolings = {"mean": lambda states: states.mean(0), "last": lambda states: states[-1]}
         expected = torch.cat([poolings[how](states) for states in response_states for how in pooling])
@@ -75,13 +76,15 @@ def test_identical_texts_and_those_of_the_last_call_are_computed_once(llama):
     assert torch.equal(first[1], second[0])
 
 
-def test_too_long_prompts_lose_their_beginning_and_responses_their_end(llama):
-    prompt, response = user_prompt("x" * 50), "y" * 50
-    (found,) = HiddenFeatures(llama, (1.0,), ("mean",), TokenLimits(5, 6), batch_size=1)([(prompt, response)])
-    ids = llama.template.prompt_ids(prompt)[-5:] + llama.template.response_ids(response)[:6]
+def test_too_long_prompts_lose_the_beginning_of_their_content_and_responses_their_end(llama):
+    prompt, response = user_prompt("x" * 50 + "end"), "y" * 50
+    scaffold = len(llama.template.prompt_ids(user_prompt("")))
+    limits = TokenLimits(scaffold + 3, 6)
+    (found,) = HiddenFeatures(llama, (1.0,), ("mean",), limits, batch_size=1)([(prompt, response)])
+    ids = llama.template.conversation_ids(user_prompt("end"), response).ids[: scaffold + 3 + 6]
     with torch.no_grad():
         block_output = []
         hook = llama.model.model.layers[3].register_forward_hook(lambda _m, _i, output: block_output.append(output))
         llama.model(torch.tensor([ids]))
         hook.remove()
-    torch.testing.assert_close(found, block_output[0][0, 5:].mean(0))
+    torch.testing.assert_close(found, block_output[0][0, scaffold + 3 :].mean(0))

@@ -56,9 +56,10 @@ def make_context(backbone, vectors, policy_spec=None):
 
 def log_prob(model, template, prompt, response):
     """The oracle: one text at a time, token by token."""
-    before, after = template.prompt_ids(prompt), template.response_ids(response)
+    conversation, before = template.conversation_ids(prompt, response).ids, template.prompt_ids(prompt)
+    after = conversation[len(before) :]
     with torch.no_grad():
-        log_probs = model(torch.tensor([before + after])).logits[0].log_softmax(-1)
+        log_probs = model(torch.tensor([conversation])).logits[0].log_softmax(-1)
     return sum(float(log_probs[len(before) + t - 1, token]) for t, token in enumerate(after))
 
 

@@ -25,6 +25,14 @@ class ModelSource(Protocol):
         """What the model is called in reports and in exported adapters: a hub name or a path where there is one."""
         ...
 
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """Load the tokenizer alone, so that it can be checked before the weights are loaded.
+
+        Raises:
+            ModelUnavailable: If it can't be had.
+        """
+        ...
+
     def load(self, dtype: torch.dtype) -> Loaded:
         """Load model and tokenizer.
 

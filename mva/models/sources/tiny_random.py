@@ -53,9 +53,13 @@ class TinyRandom:
         """The architecture, as `tiny-<architecture>`."""
         return f"tiny-{self.architecture}"
 
+    def tokenizer(self) -> PreTrainedTokenizerFast:
+        """Build the tokenizer."""
+        return byte_tokenizer()
+
     def load(self, dtype: torch.dtype) -> Loaded:
         """Build model and tokenizer."""
-        tokenizer = byte_tokenizer()
+        tokenizer = self.tokenizer()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             model = AutoModelForCausalLM.from_config(self._config(tokenizer), dtype=dtype)
