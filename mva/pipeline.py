@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 
-from mva.data.preference import Split
+from mva.data.preference import Dialogue, Split
 from mva.data.prompts import evaluation_prompts
+from mva.data.tokenization import generation_prompt_ids
 from mva.evaluation.evaluator import Evaluator
 from mva.evaluation.ledger import Ledger
 from mva.experiment import Session
@@ -86,23 +87,40 @@ def find_front(
         return front.with_held_out(evaluate(again))
 
 
+def check_prompts(session: Session) -> None:
+    """Check before anything is trained that every prompt to score on fits into evaluation.generation's limit.
+
+    Raises:
+        RefusedDialogue: For the first prompt that does not.
+    """
+    e, template = session.experiment, session.backbone.template
+    limit = e.evaluation.generation.max_prompt_tokens
+    for prompt in [*_prompts(session, "validation"), *_prompts(session, "test")]:
+        generation_prompt_ids(prompt, template, limit=limit)
+
+
 def make_evaluator(
     session: Session, vectors: Sequence[ValueVector], rewards: Mapping[str, Reward], ledger: Ledger, *, split: Split
 ) -> Evaluator:
     """Score combinations of these vectors on the split's prompts."""
     e = session.experiment
-    limit = e.evaluation.n_test_prompts if split == "test" else e.evaluation.n_validation_prompts
     return Evaluator(
         e.policy.build(session.backbone, vectors, e.composition),
         session.backbone,
         rewards,
-        prompts=evaluation_prompts(session.data, split, limit),
+        prompts=_prompts(session, split),
         split=split,
         generation=e.evaluation.generation,
         ledger=ledger,
         vector_keys=_keys(vectors),
         bar=session.stages.bar,
     )
+
+
+def _prompts(session: Session, split: Split) -> tuple[Dialogue, ...]:
+    evaluation = session.experiment.evaluation
+    limit = evaluation.n_test_prompts if split == "test" else evaluation.n_validation_prompts
+    return evaluation_prompts(session.data, split, limit)
 
 
 def _fitter(session: Session, log: Log) -> VectorFitter:

@@ -13,13 +13,22 @@ from omegaconf import DictConfig, OmegaConf
 from mva.apps import assemble
 from mva.apps.run_folder import open_run_folder
 from mva.data.checks import DataReport
+from mva.data.tokenized import examples, renderable
 from mva.diagnostics import Diagnostics, preservation
 from mva.evaluation.ledger import Ledger
 from mva.experiment import Session
 from mva.models.adapter_files import load_adapter, save_adapter
 from mva.models.value_vector import ValueVector
 from mva.pareto.front import Front
-from mva.pipeline import filter_pairs, find_front, make_evaluator, make_rewards, train_independently, train_vectors
+from mva.pipeline import (
+    check_prompts,
+    filter_pairs,
+    find_front,
+    make_evaluator,
+    make_rewards,
+    train_independently,
+    train_vectors,
+)
 from mva.records import SCHEMA_VERSION, write_json
 from mva.report.front_view import front_view
 from mva.report.page import write_report
@@ -146,10 +155,16 @@ def open_workflow(config: DictConfig, *, job_type: JobType) -> Iterator[Workflow
         write_json(folder / "data.json", {"schema_version": SCHEMA_VERSION, "values": values})
     with stages.stage("Load the model"):
         backbone = experiment.model.load()
+        if note := backbone.template.unlike_conversations:
+            stages.tell([note])
+        for value, read in data.items():
+            data[value], skipped = renderable(read, backbone.template.rendering, on_bad_row=experiment.data.on_bad_row)
+            stages.tell(f"{value}: {line}" for line in examples(skipped))
     plain: Any = OmegaConf.to_container(config, resolve=True)
     identity = RunIdentity(folder, folder.name, _group(config), job_type, plain)
     with Composite(tuple(dict.fromkeys([Local(), spec]))).start(identity) as tracker:
         session = Session(experiment, backbone, data, stages)
+        check_prompts(session)
         yield Workflow(session, folder, tracker, figure_forms=list(config.report.forms))
 
 

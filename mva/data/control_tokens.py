@@ -9,6 +9,8 @@ from mva.data.rendering import RefusedDialogue
 
 _FIRST_PLACEHOLDER = 0xE000  # the private use area: no text of a known script holds these characters
 _HARMLESS = "x"
+# SentencePiece puts a blank before the first stretch of a text, and not before the others.
+_CONTEXTS = ("", "\n")
 
 Render = Callable[[Sequence[str]], str]
 
@@ -43,17 +45,25 @@ class ControlTokens:
         text = render([_replace_all(content, placeholders) for content in contents])
         harmless = dict.fromkeys(placeholders.values(), _HARMLESS)
         probe = _replace_all(text, harmless)
-        if strict and self._by_stretches(probe, {}) != self._encode(probe):
+        expected = self._encode(probe)
+        contexts = [context for context in _CONTEXTS if self._by_stretches(probe, {}, context) == expected]
+        if strict and not contexts:
             mark = next(mark for content in contents for mark in self.found_in(content))
             raise RefusedDialogue(f"a text holds the control token {mark!r}, which this tokenizer can't read as text")
-        return self._by_stretches(text, {placeholder: mark for mark, placeholder in placeholders.items()})
+        originals = {placeholder: mark for mark, placeholder in placeholders.items()}
+        return self._by_stretches(text, originals, [*contexts, ""][0])
 
-    def _by_stretches(self, text: str, originals: dict[str, str]) -> list[int]:
-        """Tokenise the stretches between control tokens one by one, as ordinary text with `originals` put back."""
+    def _by_stretches(self, text: str, originals: dict[str, str], context: str) -> list[int]:
+        """Tokenise the stretches between control tokens one by one, as ordinary text with `originals` put back.
+
+        All but the first are tokenised behind `context`, whose ids are left out again.
+        """
         ids: list[int] = []
+        n_context = len(self._encode(context))
         for stretch, mark in _split(text, self.marks):
             if stretch:
-                ids += self._encode(_replace_all(stretch, originals), as_text=True)
+                before, n_before = (context, n_context) if ids else ("", 0)
+                ids += self._encode(before + _replace_all(stretch, originals), as_text=True)[n_before:]
             if mark:
                 ids.append(int(self._tokenizer.convert_tokens_to_ids(mark)))
         return ids

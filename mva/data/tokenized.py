@@ -1,36 +1,52 @@
-"""One value's pairs, ready for training."""
+"""One value's pairs, ready for training: what the model's template and the limits make of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mva.data.checks import EmptyData, usable_after_truncation
 from mva.data.loading import OnBadRow
 from mva.data.preference import PreferencePair, ValueData
+from mva.data.rendering import RefusedDialogue, Rendering
 from mva.data.sources.base import BadRow
 from mva.data.template import Template
-from mva.data.tokenization import TokenizedPair, TokenLimits, tokenize_pairs
+from mva.data.tokenization import TokenizedPair, TokenLimits, tokenize_pair
+
+_N_EXAMPLES = 3
 
 
 @dataclass(frozen=True)
 class TokenizedValue:
-    """What is trained on and what is watched.
+    """The pairs to train on and to watch.
 
-    `skipped` pairs became identical when they were cut to the limits; `n_cut` others lost tokens to the limits.
+    `skipped` lists the pairs that can't be used: the template refuses them, their prompt does not fit, or their
+    responses became identical when they were cut.
     """
 
     train: Sequence[TokenizedPair]
     validation: Sequence[TokenizedPair]
     skipped: Sequence[BadRow] = ()
-    n_cut: int = 0
+
+    @property
+    def n_cut(self) -> int:
+        """Count the pairs that lost tokens to the limits."""
+        return sum(pair.cut for pair in [*self.train, *self.validation])
+
+    @property
+    def n_spanning(self) -> int:
+        """Count the pairs in which a token spans the boundary of prompt and response."""
+        return sum(pair.spans for pair in [*self.train, *self.validation])
 
     def summary(self) -> list[str]:
-        """Say what the limits did, in sentences; nothing if they did nothing."""
-        lines = [str(bad) for bad in self.skipped[:3]]
-        if len(self.skipped) > 3:
-            lines.append(f"... and {len(self.skipped) - 3} more pairs that are identical after truncation.")
+        """Describe in sentences what tokenising did to the pairs; no lines if it changed nothing."""
+        total = len(self.train) + len(self.validation)
+        lines = examples(self.skipped)
         if self.n_cut:
-            total = len(self.train) + len(self.validation)
             lines.append(f"{self.n_cut} of {total} pairs were cut to data.limits.")
+        if self.n_spanning:
+            lines.append(
+                f"In {self.n_spanning} of {total} pairs a token spans the boundary of prompt and response: there the "
+                "model never generates from the very ids that it is trained on."
+            )
         return lines
 
 
@@ -38,23 +54,67 @@ def tokenize_value(data: ValueData, template: Template, limits: TokenLimits, *, 
     """Tokenise training and validation pairs.
 
     Raises:
-        BadRow: For the first pair that is identical after truncation, unless `on_bad_row` is "skip".
+        BadRow: For the first pair that can't be used, unless `on_bad_row` is "skip".
         EmptyData: If no pair is left.
     """
-
-    def usable(pairs: Sequence[PreferencePair]) -> tuple[list[TokenizedPair], list[BadRow]]:
-        kept, bad = usable_after_truncation(pairs, tokenize_pairs(pairs, template, limits), limits)
-        if bad and on_bad_row == "error":
-            raise bad[0]
-        if not kept:
-            raise EmptyData(f"'{data.value}' has no pairs left after truncation: raise data.limits.response.")
-        return kept, bad
-
-    (train, bad_train), (validation, bad_validation) = usable(data.train), usable(data.validation)
-    n_cut = sum(_is_cut(pair, limits) for pair in [*train, *validation])
-    return TokenizedValue(train, validation, [*bad_train, *bad_validation], n_cut)
+    train, bad_train = _usable(data.train, template, limits)
+    validation, bad_validation = _usable(data.validation, template, limits)
+    skipped = [*bad_train, *bad_validation]
+    if skipped and on_bad_row == "error":
+        raise skipped[0]
+    if not train or not validation:
+        reason = f", for instance {skipped[0]}" if skipped else ""
+        raise EmptyData(f"'{data.value}' has no pairs left after tokenising{reason}.")
+    return TokenizedValue(train, validation, skipped)
 
 
-def _is_cut(pair: TokenizedPair, limits: TokenLimits) -> bool:
-    # A prompt or response that fills its limit to the brim has most probably lost something.
-    return len(pair.prompt) == limits.prompt or limits.response in (len(pair.chosen), len(pair.rejected))
+def renderable(data: ValueData, rendering: Rendering, *, on_bad_row: OnBadRow) -> tuple[ValueData, list[BadRow]]:
+    """Leave out the pairs, of all splits, whose dialogue the chat template refuses.
+
+    Raises:
+        BadRow: For the first such pair, unless `on_bad_row` is "skip".
+        EmptyData: If a split has no pair left.
+    """
+    skipped: list[BadRow] = []
+
+    def is_rendered(pair: PreferencePair) -> bool:
+        try:
+            rendering.check(pair.prompt)
+        except RefusedDialogue as error:
+            skipped.append(BadRow(pair.origin, str(error)))
+            return False
+        return True
+
+    splits = {split: tuple(filter(is_rendered, pairs)) for split, pairs in data.splits()}
+    if skipped and on_bad_row == "error":
+        raise skipped[0]
+    for split, pairs in splits.items():
+        if not pairs:
+            raise EmptyData(f"'{data.value}' has no {split} pairs that the model's chat template takes: {skipped[0]}.")
+    usable = replace(data, **splits) if skipped else data  # type: ignore[arg-type]  # the splits are the fields' names
+    return usable, skipped
+
+
+def examples(skipped: Sequence[BadRow]) -> list[str]:
+    """Quote the first skipped rows, and count the others."""
+    lines = [str(bad) for bad in skipped[:_N_EXAMPLES]]
+    if len(skipped) > _N_EXAMPLES:
+        lines.append(f"... and {len(skipped) - _N_EXAMPLES} more pairs that can't be used.")
+    return lines
+
+
+def _usable(
+    pairs: Sequence[PreferencePair], template: Template, limits: TokenLimits
+) -> tuple[list[TokenizedPair], list[BadRow]]:
+    tokenized: list[TokenizedPair] = []
+    sources: list[PreferencePair] = []
+    refused: list[BadRow] = []
+    for pair in pairs:
+        try:
+            tokenized.append(tokenize_pair(pair, template, limits))
+        except BadRow as bad:
+            refused.append(bad)
+        else:
+            sources.append(pair)
+    usable, identical = usable_after_truncation(sources, tokenized, limits)
+    return usable, [*refused, *identical]

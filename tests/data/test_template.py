@@ -5,6 +5,7 @@ from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from mva.data.preference import Message, user_prompt
+from mva.data.rendering import RefusedDialogue
 from mva.data.template import Template
 from mva.models.sources.tiny_random import byte_tokenizer
 
@@ -95,3 +96,22 @@ def test_the_key_names_all_that_changes_ids():
     other.chat_template = TURN_TEMPLATE
     assert Template(other).key != key
     assert Template(word_tokenizer()).key != Template(word_tokenizer(eos_token="</s>")).key
+
+
+def test_keys_of_templates_without_new_settings_stay_what_they_were():
+    """Stored references, heads and ledgers are addressed by these."""
+    tokenizer = byte_tokenizer()
+    assert Template(tokenizer).key == "072cac46875e3972"
+    assert Template(tokenizer, system="Be kind.").key == "7e2b79d037f6e690"
+    tokenizer.chat_template = None
+    assert Template(tokenizer).key == "ea54dddbf0d8d9ba"
+
+
+def test_generated_text_is_read_as_it_is_where_given_text_would_be_refused():
+    tokenizer = byte_tokenizer()
+    tokenizer.chat_template = tokenizer.chat_template.replace("message['content'] }}", "message['content'] | lower }}")
+    template = Template(tokenizer)
+    with pytest.raises(RefusedDialogue, match="changes the answer 'YES'"):
+        template.conversation_ids(user_prompt("hello"), "YES")
+    conversation = template.conversation_ids(user_prompt("hello"), "YES", strict=False)
+    assert tokenizer.decode(conversation.ids[conversation.start :]) == "YES<|im_end|>"
