@@ -44,6 +44,9 @@ def check_value(data: ValueData, skipped: Sequence[BadRow] = ()) -> DataReport:
     for bad in skipped:
         problems[f"skipped row: {bad.problem}"].append(bad.origin)
     everything = [pair for _, pairs in data.splits() for pair in pairs]
+    for pair in everything:
+        if pair.note:
+            problems[pair.note].append(pair.origin)
     for problem, places in (
         ("duplicate of an earlier pair", _duplicates(everything)),
         ("contradiction: the same pair in the opposite order", _contradictions(everything)),

@@ -1,13 +1,25 @@
 """How the rows of a data set become preference pairs: one class per form."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
-from mva.data.dialogues import check_encodable, read_prompt, read_response, split_messages, split_transcript
+from mva.data.dialogues import (
+    check_encodable,
+    checked_prompt,
+    goes_on_for_the_human,
+    marked_dialogue,
+    read_answer,
+    read_prompt,
+    split_messages,
+    split_transcript,
+)
 from mva.data.preference import Dialogue, PreferencePair
 from mva.data.sources.base import BadRow, Row
+
+GOES_ON = "a transcript goes on for the human behind the last assistant turn: cut there"
 
 
 class PairFormat(Protocol):
@@ -26,9 +38,9 @@ class PairFormat(Protocol):
 class PairColumns:
     """Columns for prompt, chosen and rejected response.
 
-    Each is plain text or a list of chat messages; `chosen` and `rejected` may hold the whole dialogue, whose
-    shared beginning is then the prompt (`prompt` null). With `dialogue` plain-text prompts are read as
-    labelled turns.
+    Each is plain text or a list of chat messages. `chosen` and `rejected` may hold the whole dialogue: the turns
+    before the last are then the prompt, and must begin with the prompt column's (`prompt` null where there is none).
+    With `dialogue` plain-text prompts are read as labelled turns.
     """
 
     prompt: str | None = "prompt"
@@ -42,21 +54,27 @@ class PairColumns:
         if self.prompt is None:
             yield _same_prompt(row, split_messages(row.origin, chosen), split_messages(row.origin, rejected))
         else:
-            prompt = read_prompt(row.origin, field(row, self.prompt), labelled=self.dialogue)
-            yield _pair(row, prompt, read_response(row.origin, chosen), read_response(row.origin, rejected))
+            prompt = field(row, self.prompt)
+            better, worse = (read_answer(row.origin, prompt, a, labelled=self.dialogue) for a in (chosen, rejected))
+            yield _same_prompt(row, better, worse)
 
 
 @dataclass(frozen=True)
 class Transcripts:
-    """Two labelled transcripts that differ in the last assistant turn (Anthropic/hh-rlhf)."""
+    """Two labelled transcripts that differ in the last assistant turn (Anthropic/hh-rlhf).
+
+    Where a transcript goes on for the human behind that turn, it is cut there, and the pair's `note` says so.
+    """
 
     chosen: str = "chosen"
     rejected: str = "rejected"
 
     def pairs(self, row: Row) -> Iterator[PreferencePair]:
         """Yield the row's pair."""
-        chosen, rejected = (split_transcript(row.origin, field(row, n)) for n in (self.chosen, self.rejected))
-        yield _same_prompt(row, chosen, rejected)
+        transcripts = field(row, self.chosen), field(row, self.rejected)
+        chosen, rejected = (split_transcript(row.origin, transcript) for transcript in transcripts)
+        pair = _same_prompt(row, chosen, rejected)
+        yield replace(pair, note=GOES_ON) if any(map(goes_on_for_the_human, transcripts)) else pair
 
 
 @dataclass(frozen=True)
@@ -70,7 +88,7 @@ class IndexedPair:
     def pairs(self, row: Row) -> Iterator[PreferencePair]:
         """Yield the row's pair."""
         better = field(row, self.better)
-        if better not in (0, 1):
+        if isinstance(better, bool) or better not in (0, 1):
             raise BadRow(row.origin, f"'{self.better}' is {better!r}, expected 0 or 1")
         first, second = (field(row, name) for name in self.responses)
         prompt = read_prompt(row.origin, field(row, self.prompt))
@@ -81,7 +99,8 @@ class IndexedPair:
 class StrengthPair:
     """Two responses and a signed strength (HelpSteer2's preferences).
 
-    Positive where the second response is better, negative where the first is; a tie (0) gives no pair.
+    Positive where the second response is better, negative where the first is; a tie (0) gives no pair. HelpSteer2's
+    marks of turns in the prompt (`<extra_id_1>User`) become turns.
     """
 
     strength: str = "preference_strength"
@@ -90,11 +109,12 @@ class StrengthPair:
 
     def pairs(self, row: Row) -> Iterator[PreferencePair]:
         """Yield the row's pair; a tie has none."""
-        strength = field(row, self.strength)
-        if not isinstance(strength, int | float):
-            raise BadRow(row.origin, f"'{self.strength}' is {strength!r}, expected a number")
+        strength = number(row, self.strength, field(row, self.strength))
         first, second = (field(row, name) for name in self.responses)
-        prompt = read_prompt(row.origin, field(row, self.prompt))
+        text = field(row, self.prompt)
+        prompt = read_prompt(row.origin, text)
+        if isinstance(text, str):
+            prompt = checked_prompt(row.origin, marked_dialogue(text))
         if strength != 0:
             yield _pair(row, prompt, *((first, second) if strength < 0 else (second, first)))
 
@@ -108,12 +128,11 @@ class GradedResponses:
     def pairs(self, row: Row) -> Iterator[PreferencePair]:
         """Yield the pairs, the higher grade chosen."""
         prompt, responses = read_prompt(row.origin, field(row, "prompt")), _responses(row)
-        if not all(isinstance(response.get(self.grade), int | float) for response in responses):
-            raise BadRow(row.origin, f"a response has no grade '{self.grade}'")
-        for first, second in combinations(responses, 2):
-            if first[self.grade] != second[self.grade]:
-                better, worse = sorted((first, second), key=lambda r: -r[self.grade])
-                yield _pair(row, prompt, better["text"], worse["text"])
+        graded = [(number(row, self.grade, response.get(self.grade)), response["text"]) for response in responses]
+        for first, second in combinations(graded, 2):
+            if first[0] != second[0]:
+                (_, better), (_, worse) = sorted((first, second), key=lambda response: -response[0])
+                yield _pair(row, prompt, better, worse)
 
 
 @dataclass(frozen=True)
@@ -121,6 +140,15 @@ class LengthRanked:
     """The same rows, ranked by a rule instead of by grades: the shorter or the longer one (in words) wins."""
 
     prefer: Literal["short", "long"]
+
+    def __post_init__(self) -> None:
+        """Refuse other words.
+
+        Raises:
+            ValueError: If `prefer` is neither short nor long.
+        """
+        if self.prefer not in get_args(Literal["short", "long"]):
+            raise ValueError(f"format.prefer is '{self.prefer}': choose short or long.")
 
     def pairs(self, row: Row) -> Iterator[PreferencePair]:
         """Yield a pair for every two responses of different lengths."""
@@ -142,6 +170,20 @@ def field(row: Row, name: str) -> object:
         there = ", ".join(row.fields) or "none"
         raise BadRow(row.origin, f"the field '{name}' is missing (there are: {there})")
     return value
+
+
+def number(row: Row, name: str, value: object) -> float:
+    """Take a number that decides an order.
+
+    Raises:
+        BadRow: If it is no number, true or false, or not finite: a missing grade must not become a preference.
+    """
+    try:
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            return value
+    except OverflowError:
+        pass
+    raise BadRow(row.origin, f"'{name}' must be a finite number, not {value!r}")
 
 
 def _responses(row: Row) -> Sequence[Mapping[str, Any]]:

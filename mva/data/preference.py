@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 Role = Literal["system", "user", "assistant"]
@@ -34,14 +34,15 @@ def prompt_id(prompt: Dialogue) -> str:
 class PreferencePair:
     """A prompt with a preferred and a dispreferred response.
 
-    `origin` says where the pair comes from (`file:line`), for messages to the user; it is no part of
-    the pair's identity.
+    `origin` says where the pair comes from (`file:line`), for messages to the user, and `note` how its texts were
+    mended; they are no part of the pair's identity.
     """
 
     prompt: Dialogue
     chosen: str
     rejected: str
     origin: str = ""
+    note: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)

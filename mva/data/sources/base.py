@@ -4,14 +4,25 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+_LONGEST_MESSAGE = 400
+
+
+def printable(text: str) -> str:
+    """Escape control characters (a terminal would obey them) and cut a text to a message's length."""
+    shown = text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]} ..."
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in shown)
+
 
 class BadRow(ValueError):
-    """A row that can't be used; the message starts with where it stands (`file:line`)."""
+    """A row that can't be used; the message starts with where it stands (`file:line`).
+
+    Messages may quote the data: control characters are escaped, and long ones are cut.
+    """
 
     def __init__(self, origin: str, problem: str) -> None:
-        super().__init__(f"{origin}: {problem}")
         self.origin = origin
-        self.problem = problem
+        self.problem = printable(problem)
+        super().__init__(f"{origin}: {self.problem}")
 
 
 class DataUnavailable(OSError):
