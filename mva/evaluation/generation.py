@@ -27,7 +27,7 @@ from mva.stages import Advance
 class GenerationSpec:
     """How responses are generated.
 
-    `max_new_tokens` and `max_prompt_tokens` (longer prompts lose their beginning) are in tokens, `batch_size`
+    `max_new_tokens` and `max_prompt_tokens` (longer prompts are shortened) are in tokens, `batch_size`
     in responses. Temperature 0 is greedy decoding; otherwise tokens are sampled from the smallest set of
     probability `top_p`, as a function of `seed`, the prompt and the position alone.
 

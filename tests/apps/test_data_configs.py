@@ -53,6 +53,13 @@ HUB = [
     ("beavertails_hub", "harmless", SAFETY, ("safer", "more helpful")),
     ("helpsteer2_hub", "helpful", STRENGTH, ("better", "worse")),
     ("ultrafeedback_hub", "helpful", DIALOGUES, ("better", "worse")),
+    (
+        "skywork_hub",
+        "helpful",
+        {"source": "x", **{k: DIALOGUES[k] for k in ("chosen", "rejected")}},
+        ("better", "worse"),
+    ),
+    ("tulu3_hub", "helpful", {"id": "x", "source": "y", **DIALOGUES}, ("better", "worse")),
 ]
 
 
