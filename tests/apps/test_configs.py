@@ -18,6 +18,8 @@ OPTIONS = sorted(str(path.relative_to(CONF).with_suffix("")) for path in CONF.rg
 # What an option needs beside itself: the values that its data has, the settings that it leaves open.
 NEEDS = {
     "data/truthfulqa": ["value=honest_informative"],
+    "data/skywork_hub": ["value.names=[helpful]"],
+    "data/tulu3_hub": ["value.names=[helpful]"],
     "data/helpsteer2_hub": ["value.names=[helpful]"],
     "data/ultrafeedback_hub": ["value.names=[helpful]"],
     "data/files": ["data.values.helpful.train.paths=[a.jsonl]", "data.values.harmless.train.paths=[b.jsonl]"],
