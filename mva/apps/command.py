@@ -24,7 +24,9 @@ USER_ERRORS = (ValueError, OSError, FloatingPointError, HydraException, OmegaCon
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 # Mappings whose names only the user knows take any key without Hydra's `+`: a YAML file can't say so.
-_OPEN: dict[str, Any] = {name: DictConfig({}, flags={"struct": False}) for name in ("coefficients", "rewards")}
+_OPEN: dict[str, Any] = {
+    name: DictConfig({}, flags={"struct": False}) for name in ("coefficients", "rewards", "adapters")
+}
 _OPEN["tune"] = {"space": DictConfig({}, flags={"struct": False})}
 OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
 ConfigStore.instance().store(name="open_mappings", node=DictConfig(_OPEN))

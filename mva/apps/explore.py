@@ -2,32 +2,36 @@
 
 Examples:
     mva-explore run=FOLDER extrapolation.maximum=1.5   look beyond the box, with the vectors of a run
-    mva-explore run=FOLDER search=adaptive      with another search
+    mva-explore adapters.helpful=DIR adapters.harmless=DIR model=smollm2_hub   LoRA adapters that PEFT saved elsewhere
     mva-explore -m coefficients.helpful=0,1 coefficients.harmless=0,1   one candidate a job, one front
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig
 
+from mva.apps.brought import configured_for_adapters, read_adapters, vectors_of
 from mva.apps.command import app
 from mva.apps.workflow import Workflow, open_workflow
-from mva.models.adapter_files import load_adapter
+from mva.models.adapter_files import load_vectors
+from mva.models.foreign_adapters import PeftAdapter
 from mva.models.value_vector import ValueVector
 from mva.pipeline import filter_pairs, train_vectors
 
 
 @app
 def main(config: DictConfig) -> float:
-    """Explore the vectors of `run=FOLDER`, or (without it) those of this configuration from the store.
+    """Explore the vectors of `run=FOLDER`, the adapters of `adapters`, or else this configuration's from the store.
 
     With `coefficients` the search is that one candidate. Returns the front's hypervolume, for sweepers.
     """
+    config = configured_for_adapters(config)
+    adapters = read_adapters(config)
     with open_workflow(of_one_candidate(config), job_type="explore") as workflow:
-        if config.run is None and not config.coefficients:
+        if config.run is None and not adapters and not config.coefficients:
             return workflow.explore(workflow.train()).hypervolume
-        vectors = _of_run(workflow, config) if config.run is not None else _of_store(workflow)
+        vectors = _vectors(workflow, config, adapters)
         workflow.save(vectors, workflow.folder / "adapters")  # so that its candidates can be exported
         return workflow.explore(vectors).hypervolume
 
@@ -44,10 +48,15 @@ def of_one_candidate(config: DictConfig) -> DictConfig:
     return config
 
 
+def _vectors(workflow: Workflow, config: DictConfig, adapters: Mapping[str, PeftAdapter]) -> Sequence[ValueVector]:
+    if adapters:
+        return vectors_of(workflow, adapters)
+    return _of_run(workflow, config) if config.run is not None else _of_store(workflow)
+
+
 def _of_run(workflow: Workflow, config: DictConfig) -> Sequence[ValueVector]:
-    adapters = Path(config.run) / "adapters"
     base = workflow.session.backbone.fingerprint
-    return [load_adapter(adapters / value, expect_base=base) for value in workflow.session.experiment.space.values]
+    return load_vectors(Path(config.run) / "adapters", workflow.session.experiment.space.values, expect_base=base)
 
 
 def _of_store(workflow: Workflow) -> Sequence[ValueVector]:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from mva.apps import assemble
 from mva.apps.command import app
-from mva.models.adapter_files import load_adapter, save_adapter
+from mva.models.adapter_files import load_vectors, save_adapter
 from mva.models.merge import merged_copy, rounding_error, truncate
 from mva.models.value_vector import ValueVector
 from mva.report.run_files import RunFiles, read_run
@@ -34,7 +34,7 @@ def main(config: DictConfig) -> None:
     coefficients = _coefficients(run, config)
     composition = assemble.build(config.composition)
     _check_composition(run, config.candidate, composition.name)
-    vectors = [load_adapter(run.folder / "adapters" / value) for value in coefficients]
+    vectors = load_vectors(run.folder / "adapters", list(coefficients))
     vector = composition.compose(vectors, coefficients)
     console, form = Console(), config.export.form
     if config.export.rank is not None:

@@ -18,6 +18,7 @@ READERS = {
     "run": ("explore", "export", "judge", "report", "serve"),
     "candidate": ("export",),
     "coefficients": ("explore", "export"),
+    "adapters": ("explore",),
     "export": ("export",),
     "judge": ("judge",),
     "serve": ("serve",),

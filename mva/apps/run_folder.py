@@ -55,10 +55,13 @@ def environment(seed: int) -> dict[str, object]:
 
 
 def identity(config: object) -> str:
-    """Hash what a configuration says about the results; where they go and how they are shown plays no part."""
+    """Hash what a configuration says about the results; where they go and how they are shown plays no part.
+
+    Nor does an empty mapping (`adapters: {}`), so that a folder written before there was such a key stays the same run.
+    """
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
-    return fingerprint({name: node for name, node in plain.items() if name not in _EXECUTION_ONLY})
+    return fingerprint({name: node for name, node in plain.items() if name not in _EXECUTION_ONLY and node != {}})
 
 
 def _git_revision() -> str | None:

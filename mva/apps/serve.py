@@ -24,7 +24,7 @@ from mva.apps.command import app
 from mva.composition.linear import Linear
 from mva.evaluation.generation import GenerationSpec
 from mva.extrapolation.space import CoefficientSpace
-from mva.models.adapter_files import load_adapter
+from mva.models.adapter_files import load_vectors
 from mva.report.run_files import RunFiles, read_run
 from mva.serving.page import front_data, render_page
 from mva.serving.speaker import Speaker
@@ -99,7 +99,7 @@ def _speaker(run: RunFiles, config: DictConfig) -> Speaker:
         )
     names = _vector_names(run, stored["value"]["names"])
     backbone = assemble.build(config.model).load()
-    vectors = [load_adapter(run.folder / "adapters" / name) for name in names]
+    vectors = load_vectors(run.folder / "adapters", names)
     if any(vector.base != backbone.fingerprint for vector in vectors):
         raise ValueError(
             f"The run was made with another model than {backbone.name} in {config.model.dtype}: name it, model=... "

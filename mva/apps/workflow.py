@@ -17,7 +17,7 @@ from mva.data.tokenized import examples, renderable
 from mva.diagnostics import Diagnostics, preservation
 from mva.evaluation.ledger import Ledger
 from mva.experiment import Session
-from mva.models.adapter_files import load_adapter, save_adapter
+from mva.models.adapter_files import load_vectors, save_adapter
 from mva.models.value_vector import ValueVector
 from mva.pareto.front import Front
 from mva.pipeline import (
@@ -111,7 +111,7 @@ class Workflow:
     def _preservation(self, vectors: Sequence[ValueVector], rewards: Mapping[str, Reward]) -> None:
         """Score each penalised vector alone, and its counterpart that was trained without the penalty."""
         home = self.folder / "independent"
-        independent = [load_adapter(home / "adapters" / vector.value) for vector in vectors]
+        independent = load_vectors(home / "adapters", [vector.value for vector in vectors])
         evaluators = (
             make_evaluator(self.session, group, rewards, Ledger(folder), split="validation")
             for group, folder in ((vectors, self.folder), (independent, home))
