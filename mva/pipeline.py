@@ -17,6 +17,7 @@ from mva.evaluation.evaluator import Evaluator
 from mva.evaluation.ledger import Ledger
 from mva.experiment import Session
 from mva.extrapolation.explore import explore
+from mva.models.lora import target_modules
 from mva.models.value_vector import ValueVector
 from mva.pareto.front import Front, select_front
 from mva.rewards.base import Reward, RewardContext
@@ -87,13 +88,14 @@ def find_front(
         return front.with_held_out(evaluate(again))
 
 
-def check_prompts(session: Session) -> None:
-    """Check before anything is trained that every prompt to score on fits into evaluation.generation's limit.
+def check_session(session: Session) -> None:
+    """Check before anything is trained that the adapter fits the model, and every prompt the limit of generation.
 
     Raises:
-        RefusedDialogue: For the first prompt that does not.
+        ValueError: For the first target or prompt that does not.
     """
     e, template = session.experiment, session.backbone.template
+    target_modules(session.backbone.model, e.adapter.targets)
     limit = e.evaluation.generation.max_prompt_tokens
     for prompt in [*_prompts(session, "validation"), *_prompts(session, "test")]:
         generation_prompt_ids(prompt, template, limit=limit)

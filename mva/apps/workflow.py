@@ -21,7 +21,7 @@ from mva.models.adapter_files import load_vectors, save_adapter
 from mva.models.value_vector import ValueVector
 from mva.pareto.front import Front
 from mva.pipeline import (
-    check_prompts,
+    check_session,
     filter_pairs,
     find_front,
     make_evaluator,
@@ -155,8 +155,9 @@ def open_workflow(config: DictConfig, *, job_type: JobType) -> Iterator[Workflow
         write_json(folder / "data.json", {"schema_version": SCHEMA_VERSION, "values": values})
     with stages.stage("Load the model"):
         backbone = experiment.model.load()
-        if note := backbone.template.unlike_conversations:
-            stages.tell([note])
+        stages.tell(backbone.notes)
+        about = {"name": backbone.name, "fingerprint": backbone.fingerprint, "notes": list(backbone.notes)}
+        write_json(folder / "model.json", {"schema_version": SCHEMA_VERSION, **about})
         for value, read in data.items():
             data[value], skipped = renderable(read, backbone.template.rendering, on_bad_row=experiment.data.on_bad_row)
             stages.tell(f"{value}: {line}" for line in examples(skipped))
@@ -164,7 +165,7 @@ def open_workflow(config: DictConfig, *, job_type: JobType) -> Iterator[Workflow
     identity = RunIdentity(folder, folder.name, _group(config), job_type, plain)
     with Composite(tuple(dict.fromkeys([Local(), spec]))).start(identity) as tracker:
         session = Session(experiment, backbone, data, stages)
-        check_prompts(session)
+        check_session(session)
         yield Workflow(session, folder, tracker, figure_forms=list(config.report.forms))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
@@ -14,11 +15,16 @@ from mva.models.log_probs import Capabilities, detect_capabilities
 from mva.models.sources.base import ModelSource
 
 
+class UnusableModel(ValueError):
+    """A model that loads, and can't be trained or scored with."""
+
+
 @dataclass(frozen=True)
 class Backbone:
     """`pi_base`: nothing of it is ever trained.
 
     `fingerprint` is a hash of the weights themselves, wherever they came from; vectors name it and caches use it.
+    `notes` are what the user should know of the model, in sentences.
     """
 
     model: PreTrainedModel
@@ -27,6 +33,7 @@ class Backbone:
     name: str
     fingerprint: str
     capabilities: Capabilities
+    notes: tuple[str, ...] = ()
 
     @property
     def device(self) -> torch.device:
@@ -94,19 +101,39 @@ def load_backbone(
     template(source.tokenizer()).check()
     disable_progress_bar()  # one bar a file says little; the stage is shown
     model, tokenizer = source.load(torch_dtype)
+    check_weights(model, tokenizer, source.name)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     model = model.to(where).eval().requires_grad_(False)
     model.get_output_embeddings().register_forward_pre_hook(_contiguous)
+    conversations = template(tokenizer)
+    notes = (*getattr(source, "notes", ()), conversations.unlike_conversations)
     return Backbone(
         model=model,
         tokenizer=tokenizer,
-        template=template(tokenizer),
+        template=conversations,
         name=source.name,
         fingerprint=fingerprint([type(model).__name__, tensors_fingerprint(model.named_parameters())]),
         capabilities=detect_capabilities(model, vocabulary_size=model.get_input_embeddings().num_embeddings),
+        notes=tuple(note for note in notes if note),
     )
+
+
+def check_weights(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str) -> None:
+    """Check that a loaded model is a plain, finite one that has an embedding for every token.
+
+    Raises:
+        UnusableModel: If it carries adapters of PEFT's, holds NaN or infinity, or has fewer rows than tokens.
+    """
+    if any(isinstance(module, BaseTunerLayer) for module in model.modules()):
+        raise UnusableModel(f"{name} comes with an adapter that is not merged: merge it, or name the adapter's folder.")
+    rows, tokens = model.get_input_embeddings().num_embeddings, len(tokenizer)
+    if tokens > rows:
+        raise UnusableModel(f"{name}: the tokenizer has {tokens} tokens, the embedding {rows} rows: resize the model.")
+    for parameter_name, parameter in model.named_parameters():
+        if not torch.isfinite(parameter).all():
+            raise UnusableModel(f"{name} holds NaN or infinity in {parameter_name}: fetch or save the model again.")
 
 
 def _contiguous(_head: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -1,9 +1,9 @@
 """LoRA on the backbone, through PEFT: attach an adapter, look at its factors, take it off as a value vector."""
 
+import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -14,27 +14,37 @@ from transformers.pytorch_utils import Conv1D
 from mva.models.backbone import Backbone
 from mva.models.value_vector import LowRank, ValueVector
 
+_LINEAR = (nn.Linear, Conv1D)
+
 
 @dataclass(frozen=True)
 class LoraSpec:
     """A LoRA adapter: update `(alpha / rank) B A`, or `(alpha / sqrt(rank)) B A` with `rslora` (arXiv 2312.03732).
 
-    `targets` are name endings of the adapted modules (`q_proj`, `attn.c_attn`, ...), or "auto": every linear
-    projection inside an attention block.
+    `targets` are name endings of the adapted modules (`q_proj`, `attn.c_attn`, ...), one or several; or "auto": every
+    linear projection inside an attention block; or "all-linear": every linear projection but the output head.
     """
 
     rank: int = 16
     alpha: float = 32.0
     dropout: float = 0.0
-    targets: Sequence[str] | Literal["auto"] = "auto"
+    targets: Sequence[str] | str = "auto"
     rslora: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what is no adapter.
 
         Raises:
-            ValueError: For a rank below 1 or a dropout outside [0, 1).
+            ValueError: For a rank below 1, an alpha that is not positive, a dropout outside [0, 1), or targets that
+                are no words.
         """
+        words = [self.targets] if isinstance(self.targets, str) else self.targets
+        if not isinstance(words, Sequence) or not words or not all(isinstance(w, str) and w for w in words):
+            raise ValueError(
+                f"adapter.targets is {self.targets!r}: use auto, all-linear, or name endings such as [q_proj, v_proj]."
+            )
+        if not 0 < self.alpha < math.inf:
+            raise ValueError(f"adapter.alpha is {self.alpha}: it must be positive and finite.")
         if self.rank < 1 or not 0 <= self.dropout < 1:
             raise ValueError(
                 f"adapter.rank is {self.rank} and adapter.dropout {self.dropout}: need rank >= 1 and 0 <= dropout < 1."
@@ -47,30 +57,76 @@ def attention_projections(model: nn.Module) -> list[str]:
     Raises:
         ValueError: If the model has none, with the names of its linear modules.
     """
-    linear = (nn.Linear, Conv1D)
     found = {
         f"{name.rpartition('.')[2]}.{child_name}"
         for name, module in model.named_modules()
         if "Attention" in type(module).__name__
         for child_name, child in module.named_children()
-        if isinstance(child, linear)
+        if isinstance(child, _LINEAR)
     }
     if not found:
         names = sorted(
-            {name.rpartition(".")[2] for name, module in model.named_modules() if isinstance(module, linear)}
+            {name.rpartition(".")[2] for name, module in model.named_modules() if isinstance(module, _LINEAR)}
         )
         raise ValueError(f"No attention block was found for adapter.targets=auto: name some of {', '.join(names)}.")
     return sorted(found)
+
+
+def target_modules(model: nn.Module, targets: Sequence[str] | str) -> list[str]:
+    """List the full names of the modules that `targets` (see `LoraSpec`) mean.
+
+    Raises:
+        ValueError: If an entry matches no module, or one that can't carry a LoRA everywhere it is used: an embedding,
+            the output head (it may share the input embedding's weights), or anything but a linear projection.
+    """
+    modules = dict(model.named_modules())
+    head = model.get_output_embeddings() if isinstance(model, PreTrainedModel) else None
+    linear = {name: module for name, module in modules.items() if isinstance(module, _LINEAR)}
+    if targets == "all-linear":
+        return [name for name, module in linear.items() if module is not head and not _routed(modules, name)]
+    words = attention_projections(model) if targets == "auto" else [targets] if isinstance(targets, str) else targets
+    matched: list[str] = []
+    for word in words:
+        names = [name for name in modules if name == word or name.endswith(f".{word}")]
+        if not names:
+            offered = ", ".join(sorted({name.rpartition(".")[2] for name in linear}))
+            raise ValueError(f"adapter.targets: '{word}' matches no module of the model, which has {offered}.")
+        for name in names:
+            _check_target(modules, name, word, head=head)
+        matched += names
+    return list(dict.fromkeys(matched))
+
+
+def _check_target(modules: Mapping[str, nn.Module], name: str, word: str, *, head: nn.Module | None) -> None:
+    module = modules[name]
+    if module is head:
+        reason = "is the output head, whose weights may be the input embedding's, too"
+    elif isinstance(module, nn.Embedding):
+        reason = "is an embedding, whose update is no product with its input"
+    elif not isinstance(module, _LINEAR):
+        reason = f"is a {type(module).__name__}, no linear projection"
+    elif _routed(modules, name):
+        reason = "is a projection of experts, which do not see all of a row's tokens"
+    else:
+        return
+    raise ValueError(f"adapter.targets: '{word}' means {name}, which {reason}: leave it out.")
+
+
+def _routed(modules: Mapping[str, nn.Module], name: str) -> bool:
+    """Say whether the module lies inside a mixture of experts."""
+    parents = [name.rsplit(".", depth)[0] for depth in range(1, name.count(".") + 1)]
+    kinds = [type(modules[parent]).__name__.lower() for parent in parents if parent in modules]
+    return any("moeblock" in kind or "sparsemoe" in kind or "experts" in kind for kind in kinds)
 
 
 def attach(backbone: Backbone, spec: LoraSpec, *, name: str, seed: int) -> PeftModel:
     """Put a fresh adapter on the backbone; it alone is trainable. The same seed gives the same initial factors.
 
     Raises:
-        ValueError: If a target matches no module.
+        ValueError: If a target matches no module, or one that can't be adapted.
     """
-    targets = attention_projections(backbone.model) if spec.targets == "auto" else list(spec.targets)
-    matched = [m for n, m in backbone.model.named_modules() if any(n == t or n.endswith(f".{t}") for t in targets)]
+    targets = target_modules(backbone.model, spec.targets)
+    modules = dict(backbone.model.named_modules())
     config = LoraConfig(
         task_type="CAUSAL_LM",
         r=spec.rank,
@@ -78,10 +134,8 @@ def attach(backbone: Backbone, spec: LoraSpec, *, name: str, seed: int) -> PeftM
         lora_dropout=spec.dropout,
         target_modules=targets,
         use_rslora=spec.rslora,
-        fan_in_fan_out=any(isinstance(module, Conv1D) for module in matched),
+        fan_in_fan_out=any(isinstance(modules[name], Conv1D) for name in targets),
     )
-    if not matched:
-        raise ValueError(f"adapter.targets {targets} match no module of {backbone.name}.")
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)  # PEFT's affair, not the user's
         torch.manual_seed(seed)

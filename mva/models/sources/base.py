@@ -18,7 +18,10 @@ class Loaded(NamedTuple):
 
 
 class ModelSource(Protocol):
-    """A plug-in that loads one pretrained (or random) causal language model."""
+    """A plug-in that loads one pretrained (or random) causal language model.
+
+    A source may also have `notes`, sentences that say how the model is made, for the user and the run's record.
+    """
 
     @property
     def name(self) -> str:

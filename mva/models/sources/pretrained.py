@@ -1,20 +1,29 @@
 """A model of the hub, or of a local folder."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from mva.models.sources.base import Loaded, ModelUnavailable
+from mva.models.sources.merged_adapter import adapter_config, merge_adapter
+
+# What other tasks put on top of a model: a checkpoint that holds one of these was trained for something else.
+_HEADS = ("lm_head", "embed_out", "score", "classifier", "v_head", "value_head", "reward_head", "qa_outputs")
+_N_NAMES = 3
 
 
 @dataclass(frozen=True)
 class Pretrained:
-    """`path` is a hub name (`owner/name`) or a local folder in Hugging Face's layout; weights are safetensors only."""
+    """`path` is a hub name (`owner/name`) or a local folder in Hugging Face's layout; weights are safetensors only.
+
+    A PEFT LoRA adapter is merged into its base, in float32, before the precision is changed.
+    """
 
     path: str
     revision: str | None = None
@@ -24,8 +33,16 @@ class Pretrained:
         """The hub name or path."""
         return self.path
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Say which base an adapter is merged into."""
+        if self._base is None:
+            return ()
+        note = f"{self.path} is a LoRA adapter: it is merged into its base, {self._base.name}, in float32."
+        return (*self._base.notes, note)
+
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        """Load the tokenizer.
+        """Load the tokenizer; an adapter without one has its base's.
 
         Raises:
             ModelUnavailable: If it is neither local nor reachable.
@@ -34,6 +51,13 @@ class Pretrained:
 
     @cached_property
     def _tokenizer(self) -> PreTrainedTokenizerBase:
+        base = self._base
+        if (
+            base is not None
+            and Path(self._place).is_dir()
+            and not (Path(self._place) / "tokenizer_config.json").exists()
+        ):
+            return base.tokenizer()
         with self._explained():
             return AutoTokenizer.from_pretrained(self._place, revision=self.revision)
 
@@ -41,13 +65,57 @@ class Pretrained:
         """Load with transformers; code from the hub is never run.
 
         Raises:
-            ModelUnavailable: If the model is neither local nor reachable, is gated, or has no safetensors.
+            ModelUnavailable: If the model is neither local nor reachable, is gated, has no safetensors, lacks
+                tensors, or is smaller than its tokenizer.
         """
+        base = self._base
+        if base is not None:
+            merged = merge_adapter(base.load(torch.float32).model, self._place, revision=self.revision)
+            return Loaded(merged.to(dtype), self.tokenizer())
+        self._check_size()
         with self._explained():
-            model = AutoModelForCausalLM.from_pretrained(
-                self._place, revision=self.revision, dtype=dtype, use_safetensors=True
+            model, loading = AutoModelForCausalLM.from_pretrained(
+                self._place,
+                revision=self.revision,
+                dtype=dtype,
+                use_safetensors=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
             )
+        self._check_tensors(loading)
         return Loaded(model, self.tokenizer())
+
+    @cached_property
+    def _base(self) -> "Pretrained | None":
+        with self._explained():
+            config = adapter_config(self._place, revision=self.revision)
+        return None if config is None else Pretrained(config["base_model_name_or_path"], config.get("revision"))
+
+    def _check_size(self) -> None:
+        with self._explained():
+            config = AutoConfig.from_pretrained(self._place, revision=self.revision)
+        rows, tokens = getattr(config.get_text_config(), "vocab_size", None), len(self.tokenizer())
+        if isinstance(rows, int) and tokens > rows:
+            raise ModelUnavailable(
+                f"The tokenizer of '{self.path}' has {tokens} tokens, its embedding {rows} rows: resize the model's "
+                "embeddings to the tokenizer and save both, or take the tokenizer that the model was trained with."
+            )
+
+    def _check_tensors(self, loading: Mapping[str, Any]) -> None:
+        heads = [name for name in loading["unexpected_keys"] if set(name.split(".")) & set(_HEADS)]
+        for names, fault in (
+            (loading["missing_keys"], "lacks the tensors {}, which would be random"),
+            (
+                [name for name, *_ in loading.get("mismatched_keys", ())],
+                "has tensors of another shape than the model's, {}",
+            ),
+            (heads, "holds a head of another task, {}"),
+        ):
+            if names:
+                listed = ", ".join(sorted(map(str, names))[:_N_NAMES]) + (", ..." if len(names) > _N_NAMES else "")
+                raise ModelUnavailable(
+                    f"'{self.path}' {fault.format(listed)}: name the causal language model's own, whole checkpoint."
+                )
 
     @property
     def _place(self) -> str:
