@@ -55,7 +55,7 @@ def merge_adapter(model: PreTrainedModel, place: str, *, revision: str | None) -
             raise ModelUnavailable(f"The adapter {place} does not fit its base ({reason}).") from error
     with safe_open(file, framework="pt") as tensors:
         stored = set(tensors.keys())
-    expected = set(get_peft_model_state_dict(adapted))
+    expected = set(get_peft_model_state_dict(adapted, save_embedding_layers=False))
     if stored != expected:
         missing, unknown = sorted(expected - stored)[:2], sorted(stored - expected)[:2]
         raise ModelUnavailable(f"The adapter {place} does not fit its base: it lacks {missing} and has {unknown}.")
