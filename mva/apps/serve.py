@@ -24,7 +24,7 @@ from mva.apps.command import app
 from mva.composition.linear import Linear
 from mva.evaluation.generation import GenerationSpec
 from mva.extrapolation.space import CoefficientSpace
-from mva.models.adapter_files import load_vectors
+from mva.models.adapter_files import load_vectors, vector_names
 from mva.report.run_files import RunFiles, read_run
 from mva.serving.page import front_data, render_page
 from mva.serving.speaker import Speaker
@@ -118,7 +118,7 @@ def _in_words(source: Mapping[str, Any]) -> str:
 
 def _vector_names(run: RunFiles, values: list[str]) -> tuple[str, ...]:
     """Name the run's vectors: those of values in the order of the values, then the others (one a preference weight)."""
-    found = [folder.name for folder in (run.folder / "adapters").glob("*/") if folder.is_dir()]
+    found = vector_names(run.folder / "adapters")
     if not found:
         raise ValueError(f"{run.folder} has no vectors in adapters/: the run has not trained any yet.")
     return tuple(sorted(found, key=lambda name: (values.index(name) if name in values else len(values), name)))

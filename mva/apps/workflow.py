@@ -18,6 +18,7 @@ from mva.diagnostics import Diagnostics, preservation
 from mva.evaluation.ledger import Ledger
 from mva.experiment import Session
 from mva.models.adapter_files import load_vectors, save_adapter
+from mva.models.sources.published import published
 from mva.models.value_vector import ValueVector
 from mva.pareto.front import Front
 from mva.pipeline import (
@@ -29,7 +30,7 @@ from mva.pipeline import (
     train_independently,
     train_vectors,
 )
-from mva.records import SCHEMA_VERSION, write_json
+from mva.records import SCHEMA_VERSION, whole_folder, write_json
 from mva.report.front_view import front_view
 from mva.report.page import write_report
 from mva.report.publish import publish
@@ -120,9 +121,13 @@ class Workflow:
         self._write("preservation", {"values": preservation(vectors, independent, *evaluators, space=space)})
 
     def save(self, vectors: Sequence[ValueVector], folder: Path) -> None:
-        """Write each vector as an adapter."""
+        """Write each vector as an adapter that names its base; each is whole or absent."""
+        commit = getattr(self.session.backbone.model.config, "_commit_hash", None)
+        base = published(self.session.experiment.model.source, commit=commit)
         for vector in vectors:
-            save_adapter(vector, folder / vector.value, base_model=self.session.backbone.name)
+            named = replace(vector, metadata={**vector.metadata, "base_model": asdict(base)})
+            with whole_folder(folder / vector.value) as draft:
+                save_adapter(named, draft, base_model=base.loadable, revision=base.revision)
 
     def _agreement(self, value: str, reward: Reward) -> dict[str, Any]:
         data = self.session.data[value]

@@ -27,8 +27,13 @@ def composed(
     vectors: Sequence[ValueVector], coefficients: Mapping[str, float], factors: Mapping[str, LowRank], *, name: str
 ) -> ValueVector:
     """Make the candidate's vector of its factors; it remembers its coefficients and the composition's name."""
+    first, *others = (vector.metadata for vector in vectors)
+    shared = {
+        key: entry for key, entry in first.items() if all(key in other and other[key] == entry for other in others)
+    }
     metadata = {
-        **vectors[0].metadata,
+        **shared,
+        "fan_in_fan_out": any(bool(vector.metadata.get("fan_in_fan_out")) for vector in vectors),
         "coefficients": {v.value: coefficients[v.value] for v in vectors},
         "composition": name,
     }

@@ -89,7 +89,7 @@ def load_vectors(adapters: Path, values: Sequence[str], *, expect_base: str | No
     Raises:
         BrokenAdapter: If a vector is not there, is broken (see `load_adapter`), or is that of another value.
     """
-    there = sorted(path.parent.name for path in adapters.glob(f"*/{VECTOR}"))
+    there = vector_names(adapters)
     vectors = []
     for value in values:
         if value not in there:
@@ -102,6 +102,11 @@ def load_vectors(adapters: Path, values: Sequence[str], *, expect_base: str | No
             )
         vectors.append(vector)
     return vectors
+
+
+def vector_names(adapters: Path) -> list[str]:
+    """Name the vectors that lie in a run's `adapters/`."""
+    return sorted(path.parent.name for path in adapters.glob(f"*/{VECTOR}"))
 
 
 def read_json(path: Path) -> dict[str, Any]:

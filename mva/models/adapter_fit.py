@@ -13,6 +13,7 @@ from transformers.pytorch_utils import Conv1D
 from mva.models.adapter_files import CONFIG, VECTOR, WEIGHTS, BrokenAdapter, read_json
 from mva.models.backbone import Backbone
 from mva.models.foreign_adapters import ALL_LINEAR, PeftAdapter
+from mva.models.lora import unadaptable
 from mva.models.value_vector import LowRank, ValueVector
 
 
@@ -27,7 +28,7 @@ def fit_to(adapter: PeftAdapter, backbone: Backbone, *, value: str) -> ValueVect
     """
     modules = dict(backbone.model.named_modules())
     for name, factor in adapter.factors.items():
-        _check_module(name, factor, modules.get(name), adapter, backbone)
+        _check_module(name, factor, modules, adapter, backbone)
     targeted = set(_targeted(adapter.config, backbone.model))
     if missing := sorted(targeted - set(adapter.factors)):
         raise BrokenAdapter(
@@ -71,17 +72,16 @@ def same_adapters(adapters: Mapping[str, PeftAdapter]) -> list[str]:
 
 
 def _check_module(
-    name: str, factor: LowRank, module: nn.Module | None, adapter: PeftAdapter, backbone: Backbone
+    name: str, factor: LowRank, modules: Mapping[str, nn.Module], adapter: PeftAdapter, backbone: Backbone
 ) -> None:
     trained_on = adapter.config.base_model_name_or_path or "a base that it does not name"
-    if module is None:
+    if name not in modules:
         raise BrokenAdapter(
             f"{adapter.folder} adapts {name}, a module that {backbone.name} lacks: it was trained on {trained_on}."
         )
-    if not isinstance(module, nn.Linear | Conv1D):
-        raise BrokenAdapter(
-            f"{adapter.folder} adapts {name}, which is a {type(module).__name__}: only linear ones can."
-        )
+    if reason := unadaptable(modules, name):
+        raise BrokenAdapter(f"{adapter.folder} adapts {name}, which {reason}: train it without.")
+    module: Any = modules[name]
     d_in, d_out = module.weight.shape if isinstance(module, Conv1D) else reversed(module.weight.shape)
     if (factor.a.shape[1], factor.b.shape[0]) != (d_in, d_out):
         raise BrokenAdapter(

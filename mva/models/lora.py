@@ -98,18 +98,23 @@ def target_modules(model: nn.Module, targets: Sequence[str] | str) -> list[str]:
 
 
 def _check_target(modules: Mapping[str, nn.Module], name: str, word: str, *, head: nn.Module | None) -> None:
-    module = modules[name]
-    if module is head:
+    reason = unadaptable(modules, name)
+    if modules[name] is head:
         reason = "is the output head, whose weights may be the input embedding's, too"
-    elif isinstance(module, nn.Embedding):
-        reason = "is an embedding, whose update is no product with its input"
-    elif not isinstance(module, _LINEAR):
-        reason = f"is a {type(module).__name__}, no linear projection"
-    elif _routed(modules, name):
-        reason = "is a projection of experts, which do not see all of a row's tokens"
-    else:
-        return
-    raise ValueError(f"adapter.targets: '{word}' means {name}, which {reason}: leave it out.")
+    if reason is not None:
+        raise ValueError(f"adapter.targets: '{word}' means {name}, which {reason}: leave it out.")
+
+
+def unadaptable(modules: Mapping[str, nn.Module], name: str) -> str | None:
+    """Say why the module can't carry a LoRA with coefficients by row; None if it can."""
+    module = modules[name]
+    if isinstance(module, nn.Embedding):
+        return "is an embedding, whose update is no product with its input"
+    if not isinstance(module, _LINEAR):
+        return f"is a {type(module).__name__}, no linear projection"
+    if _routed(modules, name):
+        return "is a projection of experts, which do not see all of a row's tokens"
+    return None
 
 
 def _routed(modules: Mapping[str, nn.Module], name: str) -> bool:

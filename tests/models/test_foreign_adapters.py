@@ -71,7 +71,7 @@ def saved_by_peft(folder, architecture="llama", *, seed=0, **settings):
         for name, parameter in model.named_parameters():
             if "lora_" in name:
                 torch.nn.init.normal_(parameter, std=0.1)
-    model.save_pretrained(folder)
+    model.save_pretrained(folder, save_embedding_layers=False)
     configure(folder, base_model_name_or_path=f"elsewhere/tiny-{architecture}")  # PEFT itself would ask the hub for it
     return folder
 
@@ -226,6 +226,26 @@ def test_what_reaches_the_embeddings_is_refused(tmp_path, target, sentence):
     model.save_pretrained(tmp_path, save_embedding_layers=False)
     with pytest.raises(BrokenAdapter, match=sentence):
         fit_to(read_peft_adapter(tmp_path), load_backbone(source, device="cpu"), value="helpful")
+
+
+@torch.no_grad()
+def test_a_head_of_its_own_is_adapted_like_any_projection(tmp_path):
+    folders = {"helpful": saved_by_peft(tmp_path, r=3, lora_alpha=4, target_modules=["lm_head", "q_proj"])}
+    expected = by_peft("llama", folders, {"helpful": 1.5})
+    backbone = backbone_of()
+    with CoefficientLora(backbone, fitted(folders, backbone)).rows(torch.full((2, 1), 1.5)) as model:
+        torch.testing.assert_close(model(IDS).logits, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_experts_are_refused_by_name(tmp_path):
+    torch.manual_seed(0)
+    backbone = backbone_of()
+    layer = backbone.model.model.layers[1]
+    layer.mlp = type("LlamaSparseMoeBlock", (torch.nn.Module,), {"forward": layer.mlp.forward})()
+    layer.mlp.gate_proj = torch.nn.Linear(64, 128, bias=False)
+    folder = saved_by_peft(tmp_path, r=3, lora_alpha=4, target_modules=["gate_proj"])
+    with pytest.raises(BrokenAdapter, match=r"layers\.1\.mlp\.gate_proj, which is a projection of experts"):
+        fit_to(read_peft_adapter(folder), backbone, value="helpful")
 
 
 Q0 = "base_model.model.model.layers.0.self_attn.q_proj"

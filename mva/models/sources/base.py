@@ -21,6 +21,9 @@ class ModelSource(Protocol):
     """A plug-in that loads one pretrained (or random) causal language model.
 
     A source may also have `notes`, sentences that say how the model is made, for the user and the run's record.
+
+    A source may also have a property `published` (`mva.models.sources.published.Published`): how others get the model,
+    for exported adapters. Without it they are told to load it by this class.
     """
 
     @property

