@@ -20,7 +20,7 @@ from mva.estimators.chance import chance_level
 from mva.estimators.correlation import Correlation
 from mva.estimators.samples import FactorRows, Update, dependence, per_module
 from mva.estimators.subspace_overlap import SubspaceOverlap
-from mva.evaluation.evaluator import Evaluator
+from mva.evaluation.evaluator import Evaluator, NonFiniteLogits
 from mva.experiment import Session
 from mva.extrapolation.space import CoefficientSpace
 from mva.models.probe import module_inputs
@@ -134,7 +134,7 @@ def preservation(
     """Compare every penalised vector with its independently trained counterpart: norm, and score of its own value.
 
     The difference of scores is paired over prompts; `low` and `high` are its 95 % interval (Student's t). A vector that
-    was never penalised is its own counterpart and is left out.
+    was never penalised is its own counterpart and is left out, and so is one that could not be scored.
 
     Returns:
         By value: `norm`, `norm_independent`, `score`, `score_independent`, `difference`, `low`, `high`, `n_prompts`.
@@ -143,8 +143,11 @@ def preservation(
     for vector, other in zip(vectors, independent, strict=True):
         if vector.key != other.key:
             alone = space.alone(vector.value)
-            scores = evaluate.rewards_of(alone, vector.value)
-            independent_scores = evaluate_independent.rewards_of(alone, vector.value)
+            try:
+                scores = evaluate.rewards_of(alone, vector.value)
+                independent_scores = evaluate_independent.rewards_of(alone, vector.value)
+            except NonFiniteLogits:
+                continue  # the ledger holds the reason
             norms = {"norm": vector.norm(), "norm_independent": other.norm()}
             found[vector.value] = {**norms, **_paired(scores, independent_scores)}
     return found

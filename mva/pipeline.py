@@ -6,6 +6,7 @@
 4. Keep the Pareto-optimal ones: chosen on validation prompts, re-scored on held-out prompts.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
@@ -16,6 +17,7 @@ from mva.data.tokenization import generation_prompt_ids
 from mva.evaluation.evaluator import Evaluator
 from mva.evaluation.ledger import Ledger
 from mva.experiment import Session
+from mva.extrapolation.candidate import ScoredCandidate
 from mva.extrapolation.explore import explore
 from mva.models.lora import target_modules
 from mva.models.value_vector import ValueVector
@@ -72,20 +74,40 @@ def find_front(
 ) -> Front:
     """Steps 3 and 4: explore, keep the non-dominated candidates (of the simplex, too), score those again, held out."""
     e, stages = session.experiment, session.stages
+    select = partial(
+        select_front,
+        values=e.values,
+        reference_point=e.evaluation.reference_point,
+        margin=e.evaluation.reference_margin,
+        seed=e.seed,
+    )
     with stages.stage("Explore combinations"):
         evaluate = make_evaluator(session, vectors, rewards, ledger, split="validation")
         scored = explore(e.search.start(e.space, seed=e.seed), evaluate)
-        front = select_front(
-            scored,
-            values=e.values,
-            reference_point=e.evaluation.reference_point,
-            margin=e.evaluation.reference_margin,
-            seed=e.seed,
-        )
+        stages.tell(_failures(evaluate))
     with stages.stage("Score the front on held-out prompts"):
-        evaluate = make_evaluator(session, vectors, rewards, ledger, split="test")
-        again = [one.candidate for one in scored if one.candidate.id in front.to_score_again]
-        return front.with_held_out(evaluate(again))
+        held_out = make_evaluator(session, vectors, rewards, ledger, split="test")
+        front = select(scored)
+        # A candidate that fails on a held-out prompt belongs to no front: the others are chosen from again.
+        while failed := _score_again(front, scored, held_out):
+            scored = [one for one in scored if one.candidate.id not in failed]
+            front = select(scored)
+        stages.tell(_failures(held_out))
+        return front.with_held_out(
+            held_out([one.candidate for one in scored if one.candidate.id in front.to_score_again])
+        )
+
+
+def _score_again(front: Front, scored: Sequence[ScoredCandidate], held_out: Evaluator) -> set[str]:
+    """Score the front on held-out prompts; returns the ids of those that failed."""
+    again = [one.candidate for one in scored if one.candidate.id in front.to_score_again]
+    held_out(again)
+    return {candidate.id for candidate in again} & held_out.failed.keys()
+
+
+def _failures(evaluate: Evaluator) -> list[str]:
+    reasons = Counter(evaluate.failed.values())
+    return [f"{count} candidates failed and are left out: {reason}." for reason, count in reasons.items()]
 
 
 def check_session(session: Session) -> None:

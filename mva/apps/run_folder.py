@@ -1,18 +1,24 @@
 """A run's folder: its identity, its environment, and the records that every run leaves."""
 
+import json
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import distributions
 from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from mva.data.preference import ValueData
 from mva.fingerprint import fingerprint
 from mva.records import SCHEMA_VERSION, write_json
 
-_EXECUTION_ONLY = ("paths", "tracking", "report", "hydra", "tune", "serve", "judge")
+_EXECUTION_ONLY = ("paths", "tracking", "report", "hydra", "tune", "serve", "judge", "data_changed")
+# Mappings whose names the user makes up: a name that is missing here is a difference, not a key of a later version.
+_OPEN = ("values", "rewards", "coefficients", "adapters", "template_kwargs", "maximum", "minimum", "reference_point")
 
 
 class FolderInUse(ValueError):
@@ -27,7 +33,7 @@ def open_run_folder(folder: Path, config: DictConfig) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "config.yaml"
-    if path.exists() and identity(OmegaConf.load(path)) != identity(config):
+    if path.exists() and not _same_run(OmegaConf.load(path), config):
         raise FolderInUse(
             f"{folder} holds a run of another configuration: choose another hydra.run.dir "
             "(of a multirun: hydra.sweep.dir)."
@@ -35,6 +41,34 @@ def open_run_folder(folder: Path, config: DictConfig) -> Path:
     path.write_text(OmegaConf.to_yaml(config, resolve=True), encoding="utf-8")
     write_json(folder / "environment.json", environment(int(config.seed)))
     return folder
+
+
+def check_data(folder: Path, fingerprints: Mapping[str, str], *, on_change: str) -> list[str]:
+    """Compare the data with that of the run in `folder`; returns the values whose data has ever changed.
+
+    A folder from before fingerprints were written is taken to have the same data.
+
+    Raises:
+        FolderInUse: If it changed, and `on_change` is "refuse".
+        ValueError: If `on_change` is neither "refuse" nor "continue".
+    """
+    if on_change not in ("refuse", "continue"):
+        raise ValueError(f"data_changed is '{on_change}': choose refuse or continue.")
+    path = folder / "data.json"
+    record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    before = {value: facts.get("fingerprint") for value, facts in record.get("values", {}).items()}
+    changed = [value for value, mark in fingerprints.items() if before.get(value) not in (None, mark)]
+    if changed and on_change == "refuse":
+        raise FolderInUse(
+            f"{folder} holds a run on other data: that of {', '.join(changed)} has changed since. Choose another "
+            "hydra.run.dir, or say data_changed=continue to go on here: the earlier results are then left out."
+        )
+    return sorted({*record.get("changed", ()), *changed})
+
+
+def data_fingerprint(data: ValueData) -> str:
+    """Hash a value's pairs, split by split, as text."""
+    return fingerprint([[split, [(p.prompt, p.chosen, p.rejected) for p in pairs]] for split, pairs in data.splits()])
 
 
 def environment(seed: int) -> dict[str, object]:
@@ -62,6 +96,19 @@ def identity(config: object) -> str:
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
     return fingerprint({name: node for name, node in plain.items() if name not in _EXECUTION_ONLY and node != {}})
+
+
+def _same_run(stored: object, config: DictConfig) -> bool:
+    """Compare what two configurations say about the results; keys that the stored one's version lacked don't count."""
+    before, now = OmegaConf.to_container(stored, resolve=True), OmegaConf.to_container(config, resolve=True)
+    return identity(OmegaConf.create(_with_new_keys(before, now))) == identity(config)
+
+
+def _with_new_keys(before: Any, now: Any) -> Any:
+    if not isinstance(before, dict) or not isinstance(now, dict):
+        return before
+    shared = {key: part if key in _OPEN else _with_new_keys(part, now.get(key)) for key, part in before.items()}
+    return {**now, **shared}
 
 
 def _git_revision() -> str | None:

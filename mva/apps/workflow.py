@@ -11,7 +11,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from mva.apps import assemble
-from mva.apps.run_folder import open_run_folder
+from mva.apps.run_folder import check_data, data_fingerprint, open_run_folder
 from mva.data.checks import DataReport
 from mva.data.tokenized import examples, renderable
 from mva.diagnostics import Diagnostics, preservation
@@ -156,8 +156,10 @@ def open_workflow(config: DictConfig, *, job_type: JobType) -> Iterator[Workflow
     with stages.stage("Read the data"):
         data, reports = experiment.data.load(experiment.values)
         stages.tell(line for report in reports.values() for line in report.summary())
-        values = {value: _facts(report) for value, report in reports.items()}
-        write_json(folder / "data.json", {"schema_version": SCHEMA_VERSION, "values": values})
+        marks = {value: data_fingerprint(read) for value, read in data.items()}
+        changed = check_data(folder, marks, on_change=config.data_changed)
+        values = {value: {**_facts(report), "fingerprint": marks[value]} for value, report in reports.items()}
+        write_json(folder / "data.json", {"schema_version": SCHEMA_VERSION, "values": values, "changed": changed})
     with stages.stage("Load the model"):
         backbone = experiment.model.load()
         stages.tell(backbone.notes)

@@ -3,7 +3,7 @@
 import math
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 
@@ -23,6 +23,13 @@ _BATCHES_PER_CHUNK = 4
 
 Text = tuple[Dialogue, str]
 Row = tuple[Candidate, Dialogue]
+
+
+NOT_FINITE = "the model's logits are not finite with these coefficients"
+
+
+class NonFiniteLogits(ValueError):
+    """A model that computes NaN or infinity instead of logits: it has no answer."""
 
 
 class NonFiniteReward(ValueError):
@@ -77,12 +84,15 @@ class Evaluator:
         )
 
     def __call__(self, candidates: Sequence[Candidate]) -> list[ScoredCandidate]:
-        """Score `candidates`, in their order.
+        """Score `candidates`, in their order; those that fail (see `failed`) are left out.
 
         Raises:
             NonFiniteReward: If a reward is NaN or infinite.
+            NonFiniteLogits: If the base model itself fails.
         """
-        missing = {candidate.id: candidate for candidate in candidates if candidate.id not in self._scored}
+        self.ledger.declare(self.split, self.key)
+        known = self._scored.keys() | self.failed.keys()
+        missing = {candidate.id: candidate for candidate in candidates if candidate.id not in known}
         self._settle(missing.values())
         rows = [
             (candidate, prompt)
@@ -92,13 +102,23 @@ class Evaluator:
         ]
         with self.bar(f"Candidates, {self.split} prompts", len(rows)) as advance:
             for chunk in self._chunks(rows):
-                self._answer(chunk, advance)
+                self._answer([row for row in chunk if row[0].id not in self.failed], advance)
                 self._settle(missing.values())
-        return [self._scored[candidate.id] for candidate in candidates]
+        return [self._scored[candidate.id] for candidate in candidates if candidate.id in self._scored]
+
+    @cached_property
+    def failed(self) -> dict[str, str]:
+        """Why candidates could not be scored, by their id; none of them is ever generated again."""
+        return self.ledger.failed(self.key)
 
     def rewards_of(self, candidate: Candidate, value: str) -> list[float]:
-        """Score `candidate`, and list its responses' rewards for `value` in the order of the prompts."""
-        self([candidate])
+        """Score `candidate`, and list its responses' rewards for `value` in the order of the prompts.
+
+        Raises:
+            NonFiniteLogits: If the candidate can't be scored.
+        """
+        if not self([candidate]):
+            raise NonFiniteLogits(f"The candidate {candidate.id} has no scores: {self.failed[candidate.id]}.")
         return [self._generations[candidate.id, identifier].rewards[value] for identifier in self._prompts]
 
     @cached_property
@@ -128,19 +148,33 @@ class Evaluator:
 
     def _answer(self, rows: Sequence[Row], advance: Advance) -> None:
         """Generate, score and record one chunk."""
+        if not rows:
+            return
         start = time.perf_counter()
         requests = [GenerationRequest(candidate.vector(self.policy.values), prompt) for candidate, prompt in rows]
         responses = generate(self.policy, self.backbone, requests, self.generation, advance=advance)
-        self._score([(prompt, response) for (_, prompt), response in zip(rows, responses, strict=True)])
+        answered = [(*row, text) for row, text in zip(rows, responses, strict=True) if text is not None]
+        self._score([(prompt, response) for _, prompt, response in answered])
         generations = [
             Generation(candidate.id, prompt, response, self._known_rewards[prompt, response], self.split)
-            for (candidate, prompt), response in zip(rows, responses, strict=True)
+            for candidate, prompt, response in answered
         ]
         self.ledger.add_generations(generations, key=self.key)
+        self._fail({row[0].id: row[0] for row, text in zip(rows, responses, strict=True) if text is None}.values())
         seconds = (time.perf_counter() - start) / len(rows)
         for generation in generations:
             self._generations[generation.candidate, prompt_id(generation.prompt)] = generation
             self._seconds[generation.candidate] += seconds
+
+    def _fail(self, candidates: Iterable[Candidate]) -> None:
+        for candidate in candidates:
+            if not any(candidate.coefficients.values()):
+                raise NonFiniteLogits(
+                    f"{self.backbone.name} without any vector computes logits that are not finite: check its weights "
+                    "and model.dtype."
+                )
+            self.ledger.add_failed(candidate, NOT_FINITE, split=self.split, key=self.key)
+            self.failed[candidate.id] = NOT_FINITE
 
     def _score(self, texts: Sequence[Text]) -> None:
         new = [text for text in dict.fromkeys(texts) if text not in self._known_rewards]
@@ -157,7 +191,7 @@ class Evaluator:
         settled = []
         for candidate in candidates:
             known = [self._generations.get((candidate.id, identifier)) for identifier in self._prompts]
-            if candidate.id not in self._scored and None not in known:
+            if candidate.id not in self._scored and candidate.id not in self.failed and None not in known:
                 settled.append(self._mean(candidate, [one.rewards for one in known if one is not None]))
         self.ledger.add_scored(settled, key=self.key)
         self._scored.update({one.candidate.id: one for one in settled})

@@ -66,6 +66,22 @@ class GenerationRequest:
     prompt: Dialogue
 
 
+class FiniteRows(LogitsProcessor):
+    """Remember which rows had logits that are not finite, at any step; `finite` is read once, after the last step.
+
+    The largest logit of a row is NaN or infinite as soon as any that decides a token is.
+    """
+
+    def __init__(self) -> None:
+        self.finite: Tensor | None = None
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Look at the scores of this step, and return them as they are. Shape: `(rows, vocabulary)`."""
+        finite = torch.isfinite(scores.amax(dim=-1))
+        self.finite = finite if self.finite is None else self.finite & finite
+        return scores
+
+
 class GumbelNoise(LogitsProcessor):
     """Make the argmax of the scores a sample from their softmax: `argmax(s + G)`, G standard Gumbel.
 
@@ -97,8 +113,8 @@ def generate(
     spec: GenerationSpec,
     *,
     advance: Advance = lambda _done: None,
-) -> list[str]:
-    """Answer each request, up to the template's end of turn.
+) -> list[str | None]:
+    """Answer each request, up to the template's end of turn; None where the model's logits were not finite.
 
     A batch holds any mixture of candidates when the policy takes `mixed_rows`, one candidate otherwise;
     prompts of similar length stand together, the longest first. The model is put in evaluation mode.
@@ -109,7 +125,7 @@ def generate(
         prompt: generation_prompt_ids(prompt, template, limit=spec.max_prompt_tokens)
         for prompt in {request.prompt for request in requests}
     }
-    responses = [""] * len(requests)
+    responses: list[str | None] = [None] * len(requests)
     for batch in _batches(requests, tokens, spec.batch_size, mixed=policy.mixed_rows):
         # A response is one row, or several of which all are given the same tokens.
         rows = [(place, member) for place, k in enumerate(batch) for member in policy.members(requests[k].coefficients)]
@@ -117,10 +133,14 @@ def generate(
         sampling = _sampling([prompt_id(prompt) for prompt in prompts], spec)
         if len(rows) > len(batch):
             sampling.insert(0, MixedLogProbs(rows))
+        looked_at = FiniteRows()
+        sampling.insert(0, looked_at)
         with policy.rows(torch.tensor([member.coefficients for _, member in rows], dtype=torch.float64)) as model:
             generated = _generate_batch(model.eval(), backbone, [tokens[p] for p in prompts], sampling, spec)
+        assert looked_at.finite is not None
+        broken = {place for (place, _), finite in zip(rows, looked_at.finite.tolist(), strict=True) if not finite}
         for (place, _), ids in zip(rows, generated, strict=True):
-            responses[batch[place]] = _text(ids, backbone)
+            responses[batch[place]] = None if place in broken else _text(ids, backbone)
         advance(len(batch))
     return responses
 

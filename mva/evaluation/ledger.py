@@ -3,7 +3,8 @@
 A line of `candidates.jsonl`: `schema_version`, `id`, `split`, `coefficients` (by value), `composition`,
 `scores` (by value), `standard_errors` (by value), `n_prompts`, `seconds`, `key`. A line of
 `generations.jsonl`: `schema_version`, `id` (the candidate's), `split`, `prompt_id`, `prompt`, `response`,
-`rewards` (by value), `key`. The key names the evaluation that a line belongs to (see `Evaluator`).
+`rewards` (by value), `key`. The key names the evaluation that a line belongs to (see `Evaluator`); `evaluations.json`
+says which one is current. A candidate that can't be scored has `failed`, the reason, instead of scores.
 """
 
 import json
@@ -16,7 +17,10 @@ from typing import Any
 
 from mva.data.preference import Dialogue, Message, prompt_id
 from mva.extrapolation.candidate import Candidate, ScoredCandidate
-from mva.records import SCHEMA_VERSION
+from mva.records import SCHEMA_VERSION, write_json
+
+CANDIDATES, GENERATIONS, EVALUATIONS = "candidates.jsonl", "generations.jsonl", "evaluations.json"
+FAILED = "failed"
 
 
 class DamagedLedger(ValueError):
@@ -85,12 +89,26 @@ class Ledger:
     """What a run folder knows of scored candidates and their responses."""
 
     def __init__(self, folder: Path) -> None:
-        self._candidates = JsonLines(folder / "candidates.jsonl")
-        self._generations = JsonLines(folder / "generations.jsonl")
+        self._folder = folder
+        self._candidates = JsonLines(folder / CANDIDATES)
+        self._generations = JsonLines(folder / GENERATIONS)
+
+    def declare(self, split: str, key: str) -> None:
+        """Write down that `key` is the split's current evaluation: readers leave out the lines of any other."""
+        path = self._folder / EVALUATIONS
+        keys = _declared(path)
+        if keys.get(split) != key:
+            write_json(path, {"schema_version": SCHEMA_VERSION, "keys": {**keys, split: key}})
 
     def scored(self, key: str) -> dict[str, ScoredCandidate]:
         """Read the scored candidates of the evaluation `key`, by the candidate's id."""
-        return {line["id"]: _scored(line) for line in self._candidates.read() if line["key"] == key}
+        lines = (line for line in self._candidates.read() if line["key"] == key)
+        return {line["id"]: _scored(line) for line in lines if FAILED not in line}
+
+    def failed(self, key: str) -> dict[str, str]:
+        """Read why candidates of the evaluation `key` failed, by the candidate's id."""
+        lines = (line for line in self._candidates.read() if line["key"] == key)
+        return {line["id"]: line[FAILED] for line in lines if FAILED in line}
 
     def generations(self, key: str) -> dict[tuple[str, str], Generation]:
         """Read the generations of the evaluation `key`, by (candidate's id, prompt's id)."""
@@ -115,6 +133,19 @@ class Ledger:
             for one in scored
         )
 
+    def add_failed(self, candidate: Candidate, reason: str, *, split: str, key: str) -> None:
+        """Append a candidate that can't be scored, with the reason."""
+        line = {
+            "schema_version": SCHEMA_VERSION,
+            "id": candidate.id,
+            "split": split,
+            "coefficients": dict(candidate.coefficients),
+            "composition": candidate.composition,
+            FAILED: reason,
+            "key": key,
+        }
+        self._candidates.append([line])
+
     def add_generations(self, generations: Iterable[Generation], *, key: str) -> None:
         """Append generations."""
         self._generations.append(
@@ -130,6 +161,27 @@ class Ledger:
             }
             for one in generations
         )
+
+
+def current_lines(folder: Path, name: str) -> list[dict[str, Any]]:
+    """Read the lines of `candidates.jsonl` or `generations.jsonl` that belong to each split's current evaluation.
+
+    A folder from before evaluations were declared has the evaluation of each split's last line.
+    """
+    lines = list(JsonLines(folder / name).read())
+    keys = {line["split"]: line.get("key") for line in lines} | _declared(folder / EVALUATIONS)
+    return [line for line in lines if line.get("key") == keys[line["split"]]]
+
+
+def _declared(path: Path) -> dict[str, str]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise DamagedLedger(f"{path} is not JSON ({error}): delete it, and run again in the same folder.") from error
+    keys: dict[str, str] = record["keys"]
+    return keys
 
 
 def _scored(line: Mapping[str, Any]) -> ScoredCandidate:

@@ -16,7 +16,7 @@ class Search(Protocol):
         ...
 
     def tell(self, scored: Scored) -> None:
-        """Learn the scores of all candidates of the last `ask`, in its order."""
+        """Learn the scores of the candidates of the last `ask`, in its order; those that failed have none."""
         ...
 
 
@@ -30,24 +30,22 @@ def explore(
 
     Args:
         search: Is asked and told in turns.
-        evaluate: Scores candidates, in any order. No candidate (by id) is ever given to it twice.
+        evaluate: Scores candidates, in any order; those that it leaves out failed. No candidate (by id) is ever given
+            to it twice.
         on_scored: Sees the newly scored candidates of each turn.
 
     Returns:
-        Each candidate once, in the order of the first asking.
-
-    Raises:
-        ValueError: If `evaluate` leaves out a candidate.
+        Each scored candidate once, in the order of the first asking.
     """
-    known: dict[str, ScoredCandidate] = {}
+    scored: dict[str, ScoredCandidate] = {}
+    seen: set[str] = set()
     while asked := search.ask():
-        fresh = {candidate.id: candidate for candidate in asked if candidate.id not in known}
-        scored = {one.candidate.id: one for one in evaluate(list(fresh.values()))} if fresh else {}
-        if missing := fresh.keys() - scored.keys():
-            raise ValueError(f"The evaluation returned no scores for the candidates {', '.join(sorted(missing))}.")
-        new = [scored[name] for name in fresh]
-        known.update(zip(fresh, new, strict=True))
+        fresh = {candidate.id: candidate for candidate in asked if candidate.id not in seen}
+        seen.update(fresh)
+        results = {result.candidate.id: result for result in evaluate(list(fresh.values()))} if fresh else {}
+        new = [results[name] for name in fresh if name in results]
+        scored.update({result.candidate.id: result for result in new})
         if on_scored is not None and new:
             on_scored(new)
-        search.tell([known[candidate.id] for candidate in asked])
-    return list(known.values())
+        search.tell([scored[candidate.id] for candidate in asked if candidate.id in scored])
+    return list(scored.values())

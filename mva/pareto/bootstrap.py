@@ -32,7 +32,7 @@ from mva.pareto.dominance import Floats, share_non_dominated
 
 Runs = Sequence[ArrayLike]
 Statistic = Callable[[Floats], float]
-Verdict = Literal["real", "no verdict: too few samples"]
+Verdict = Literal["real", "no difference seen", "no verdict: too few samples"]
 MINIMUM_PROMPTS = 10
 
 
@@ -59,9 +59,10 @@ class Difference:
 
     @property
     def verdict(self) -> Verdict:
-        """`real` if the interval leaves out 0 and there are at least `MINIMUM_PROMPTS` prompts."""
-        enough = self.interval.n_prompts >= MINIMUM_PROMPTS
-        return "real" if enough and not self.interval.low <= 0 <= self.interval.high else "no verdict: too few samples"
+        """With at least `MINIMUM_PROMPTS` prompts `real` if the interval leaves out 0, else `no difference seen`."""
+        if self.interval.n_prompts < MINIMUM_PROMPTS:
+            return "no verdict: too few samples"
+        return "no difference seen" if self.interval.low <= 0 <= self.interval.high else "real"
 
 
 @dataclass(frozen=True)

@@ -155,7 +155,9 @@ def select_front(
         ValueError: If nothing was scored, or a value's score or reference is missing.
     """
     if not scored:
-        raise ValueError("There are no scored candidates to choose a front from.")
+        raise ValueError(
+            "There are no scored candidates to choose a front from: none was asked for, or all of them failed."
+        )
     scores = _matrix([one.scores for one in scored], values)
     errors = _matrix([one.standard_errors for one in scored], values)
     if reference_point == "nadir":

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mva.evaluation.ledger import JsonLines
+from mva.evaluation.ledger import CANDIDATES, FAILED, GENERATIONS, JsonLines, current_lines
 from mva.pareto.front import Front
 from mva.records import SCHEMA_VERSION
 
@@ -21,12 +21,15 @@ class UnreadableRun(ValueError):
 class RunFiles:
     """A run folder's records as they stand in its files; what a run has not written yet is empty.
 
-    `candidates` and `generations` are ledger lines; of several with the same identity the last one counts.
+    `candidates` and `generations` are the ledger's lines of the current evaluations; of several with the same identity
+    the last one counts. `failed` are lines of candidates that could not be scored. `data_changed` names the values
+    whose data was edited while the run went on.
     """
 
     folder: Path
     front: Front | None
     candidates: tuple[Record, ...]
+    failed: tuple[Record, ...]
     generations: tuple[Record, ...]
     rewards: Mapping[str, Record]
     training: Record
@@ -34,6 +37,7 @@ class RunFiles:
     interference: Record
     preservation: Mapping[str, Record]
     data: Mapping[str, Record]
+    data_changed: tuple[str, ...]
     stages: tuple[Record, ...]
     metrics: tuple[Record, ...]
     environment: Record
@@ -49,18 +53,22 @@ def read_run(folder: Path) -> RunFiles:
     """
     if not (folder / "config.yaml").is_file():
         raise UnreadableRun(f"{folder} is no run folder: it has no config.yaml.")
-    front = _record(folder / "front.json")
+    lines = _lines(folder, CANDIDATES, "id", "split")
+    candidates = tuple(line for line in lines if FAILED not in line)
+    data = _record(folder / "data.json")
     return RunFiles(
         folder=folder,
-        front=Front.from_json(front) if front else None,
-        candidates=_lines(folder / "candidates.jsonl", "id", "split"),
-        generations=_lines(folder / "generations.jsonl", "id", "split", "prompt_id"),
+        front=_front(folder, candidates),
+        candidates=candidates,
+        failed=tuple(line for line in lines if FAILED in line),
+        generations=_lines(folder, GENERATIONS, "id", "split", "prompt_id"),
         rewards=_record(folder / "rewards.json").get("rewards", {}),
         training=_record(folder / "training.json"),
         dependence=_record(folder / "dependence.json"),
         interference=_record(folder / "interference.json"),
         preservation=_record(folder / "preservation.json").get("values", {}),
-        data=_record(folder / "data.json").get("values", {}),
+        data=data.get("values", {}),
+        data_changed=tuple(data.get("changed", ())),
         stages=tuple(_record(folder / "timings.json").get("stages", ())),
         metrics=tuple(JsonLines(folder / "metrics.jsonl").read()),
         environment=_record(folder / "environment.json"),
@@ -96,6 +104,16 @@ def _record(path: Path) -> Record:
     return record
 
 
-def _lines(path: Path, *identity: str) -> tuple[Record, ...]:
-    latest = {tuple(line[name] for name in identity): line for line in JsonLines(path).read()}
+def _front(folder: Path, candidates: Sequence[Record]) -> Front | None:
+    """Read the front; None where it is of an earlier evaluation than the ledger's current one."""
+    record = _record(folder / "front.json")
+    if not record:
+        return None
+    front = Front.from_json(record)
+    scored = {line["id"] for line in candidates if line["split"] == "validation"}
+    return front if all(point.id in scored for point in front.points) else None
+
+
+def _lines(folder: Path, name: str, *identity: str) -> tuple[Record, ...]:
+    latest = {tuple(line[field] for field in identity): line for line in current_lines(folder, name)}
     return tuple(latest.values())

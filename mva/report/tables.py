@@ -72,6 +72,16 @@ def warnings(run: RunFiles) -> list[str]:
                 f"The penalty cost the vector of '{value}' {-vector['difference']:.2f} of its own score (95 % interval "
                 f"{-vector['high']:.2f} to {-vector['low']:.2f}): lower penalty.strength."
             )
+    if run.failed:
+        ids = sorted({line["id"] for line in run.failed})
+        more = ", ..." if len(ids) > 5 else ""
+        reasons = ", ".join(sorted({line["failed"] for line in run.failed}))
+        found.append(f"{len(ids)} candidates failed and are left out ({', '.join(ids[:5])}{more}): {reasons}.")
+    if run.data_changed:
+        found.append(
+            f"The data of {', '.join(run.data_changed)} changed while this run went on: everything here is of the "
+            "current data; what was found with the earlier data is left out."
+        )
     for value, facts in run.data.items():
         found += [f"{value}: {count} x {problem}." for problem, count in facts.get("problems", {}).items()]
     return found

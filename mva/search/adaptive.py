@@ -64,16 +64,22 @@ class AdaptiveSearch:
         self._space = space
         self._seed = seed
         self._told: dict[str, ScoredCandidate] = {}
+        self._asked: list[Candidate] = []
+        self._spent: set[str] = set()  # of these the outcome is known: scored, or failed
 
     def ask(self) -> list[Candidate]:
         """Propose the anchors first, then what promises most; no candidate twice; none beyond the budget."""
-        left = max(0, self._spec.budget - len(self._told))
-        anchors = [anchor for anchor in self._anchors() if anchor.id not in self._told]
-        return anchors[:left] if anchors or not left else self._proposals(min(self._spec.batch, left))
+        left = max(0, self._spec.budget - len(self._spent))
+        self._asked = [anchor for anchor in self._anchors() if anchor.id not in self._spent][:left]
+        if not self._asked and left and self._told:  # without any score there is nothing to learn from
+            self._asked = self._proposals(min(self._spec.batch, left))
+        return list(self._asked)
 
     def tell(self, scored: Scored) -> None:
         """Learn the scores; candidates that were not asked for count towards the budget, too."""
         self._told.update({one.candidate.id: one for one in scored})
+        self._spent.update(one.candidate.id for one in scored)
+        self._spent.update(candidate.id for candidate in self._asked)
 
     def _anchors(self) -> list[Candidate]:
         together = self._space.candidate([1.0] * len(self._space.values))
@@ -87,7 +93,7 @@ class AdaptiveSearch:
         for _ in range(count):
             trial = study.ask(self._distributions())
             candidate = self._space.candidate([trial.params[value] for value in self._space.values])
-            while candidate.id in self._told or candidate.id in proposed:
+            while candidate.id in self._spent or candidate.id in proposed:
                 candidate = self._space.candidate(fallback.uniform(self._space.lower, self._space.upper))
             proposed[candidate.id] = candidate
         return list(proposed.values())

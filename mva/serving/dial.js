@@ -52,6 +52,7 @@
       if (!response.ok) throw new Error((await response.json()).error);
       const last = await listen(response, performance.now());
       if (!last || !last.finished.every(Boolean)) throw new Error("The server broke off before the answer's end.");
+      if (last.error) throw new Error(last.error);
       at("status").textContent += ": done.";
     } catch (error) {
       if (mine !== asking) return; // a newer question took this one's place

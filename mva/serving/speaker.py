@@ -21,17 +21,22 @@ from mva.models.backbone import Backbone
 from mva.models.value_vector import ValueVector
 from mva.policies.per_row import PerRowPolicy
 
+_NOT_FINITE = "The model's logits are not finite with these coefficients: choose smaller ones."
 _UNFINISHED = "\ufffd"  # a character of which only the first bytes are there yet
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What base and candidate have said so far, in `tokens` steps; `finished` tells who is at his end."""
+    """What base and candidate have said so far, in `tokens` steps.
+
+    `finished` says which of the two is complete, `error` why no more will come: logits that are not finite.
+    """
 
     base: str
     candidate: str
     tokens: int
     finished: tuple[bool, bool]
+    error: str = ""
 
 
 class Speaker:
@@ -65,6 +70,10 @@ class Speaker:
         said: tuple[list[int], list[int]] = ([], [])
         with self._policy.rows(rows) as model:
             for tokens in _decode(model.eval(), ids, self._sampling(prompt), self.spec.max_new_tokens):
+                if tokens is None:
+                    n_steps = max(map(len, said))
+                    yield Answers(self._text(said[0]), self._text(said[1]), n_steps, (True, True), _NOT_FINITE)
+                    return
                 for row, token in zip(said, tokens, strict=True):
                     if not self._ended(row):
                         row.append(token)
@@ -93,8 +102,11 @@ class Speaker:
 
 def _decode(
     model: PreTrainedModel, prompt: Sequence[int], sampling: LogitsProcessorList, limit: int
-) -> Iterator[list[int]]:
-    """Yield the two rows' next tokens. The rows share the prompt, so that nothing is padded."""
+) -> Iterator[list[int] | None]:
+    """Yield the two rows' next tokens, or None where a row's logits are not finite.
+
+    The rows share the prompt, so that nothing is padded.
+    """
     said = step = torch.tensor([list(prompt)] * 2, device=model.device)
     cache: Any = None
     for _ in range(limit):
@@ -103,6 +115,10 @@ def _decode(
             output = model(input_ids=step, past_key_values=cache, use_cache=True, logits_to_keep=1)
             cache = output.past_key_values
             scores: Tensor = sampling(said, output.logits[:, -1].float())
+            finite = bool(torch.isfinite(output.logits[:, -1].amax(dim=-1)).all())
+        if not finite:
+            yield None
+            return
         step = scores.argmax(dim=-1, keepdim=True)
         said = torch.cat([said, step], dim=1)
         yield step[:, 0].tolist()

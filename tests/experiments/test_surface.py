@@ -111,7 +111,7 @@ def test_failure_signatures_find_every_failure_where_it_was_put(tmp_path, grid_r
 
     kept = record["over_decorrelation"]["harmless"]
     assert kept["norm_kept"] == pytest.approx(2.0 / 2.5)
-    assert (kept["difference"], kept["verdict"]) == (-0.1, "no verdict: too few samples")
+    assert (kept["difference"], kept["verdict"]) == (-0.1, "no difference seen")
     lost = record["interference"]
     assert lost["helpful"]["difference"] == pytest.approx(-0.5)
     assert lost["helpful"]["verdict"] == "real"

@@ -1,5 +1,3 @@
-import pytest
-
 from mva.extrapolation.candidate import ScoredCandidate
 from mva.extrapolation.explore import explore
 from mva.extrapolation.space import CoefficientSpace
@@ -64,6 +62,7 @@ def test_a_search_that_asks_for_nothing_evaluates_nothing():
     assert evaluate.calls == []
 
 
-def test_an_evaluation_that_leaves_a_candidate_out_is_refused():
-    with pytest.raises(ValueError, match=f"no scores for the candidates {SPACE.candidate([0.2]).id}"):
-        explore(Script([0.1, 0.2]), Scorer(leave_out=1))
+def test_a_candidate_that_the_evaluation_leaves_out_failed_and_is_not_evaluated_again():
+    scorer = Scorer(leave_out=1)
+    scored = explore(Script([0.1, 0.2], [0.1, 0.2]), scorer)
+    assert [one.candidate for one in scored] == [SPACE.candidate([0.1])]

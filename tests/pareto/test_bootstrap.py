@@ -88,12 +88,12 @@ def test_a_wider_level_gives_a_wider_interval_and_the_seed_decides_the_draws():
     assert first == again != other
 
 
-def test_identical_methods_have_no_verdict():
+def test_between_identical_methods_no_difference_is_seen():
     runs = [fronts(seed, 40)[1] for seed in range(3)]
     difference = Bootstrap(draws=100).difference(runs, runs, HYPERVOLUME)
     assert difference.interval.estimate == difference.interval.bias == 0
     assert difference.interval.low == -difference.interval.high < 0
-    assert difference.verdict == "no verdict: too few samples"
+    assert difference.verdict == "no difference seen"
 
 
 def test_pairing_sees_a_small_difference_that_separate_intervals_hide():
