@@ -1,22 +1,29 @@
 """One conversation partner behind HTTP: an OpenAI-compatible `chat/completions` endpoint.
 
-Time-outs, lost connections and the statuses in `AGAIN` are tried again by urllib3, with exponential back-off and
-jitter, or after the server's Retry-After.
+Time-outs and lost connections are tried again by urllib3, with exponential back-off and jitter. So are, here, the
+statuses in `AGAIN` and replies of status 200 that hold an error or no choices; the server's Retry-After is obeyed up
+to a maximum.
 """
 
 import os
+import random
+import time
+import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import InvalidHeader
 from urllib3.util.retry import Retry
 
 AGAIN = (408, 409, 425, 429, 500, 502, 503, 504, 529)
 HOPELESS = (301, 302, 303, 307, 308, 401, 403, 404, 405)
-_BACK_OFF_MAXIMUM = 60.0
+_QUOTA = ("insufficient_quota", "billing_hard_limit_reached")
+_WORTH_SAYING = 5.0  # seconds
 
 
 class EndpointRefused(ValueError):
@@ -71,15 +78,26 @@ class Access:
 class Chat:
     """Sends chat completions; may be used by `connections` threads at once."""
 
-    def __init__(self, access: Access, *, connections: int, timeout: float, retries: int, back_off: float) -> None:
+    def __init__(
+        self,
+        access: Access,
+        *,
+        connections: int,
+        timeout: float,
+        retries: int,
+        back_off: float,
+        backoff_max: float = 60.0,
+    ) -> None:
         self._access, self._timeout, self._retries = access, timeout, retries
-        retry = Retry(
-            total=retries, backoff_factor=back_off, backoff_jitter=back_off, backoff_max=_BACK_OFF_MAXIMUM,
-            status_forcelist=AGAIN, allowed_methods=None, raise_on_status=False,
+        self._back_off, self._backoff_max = back_off, backoff_max
+        lost_connections = Retry(
+            total=retries, status=0, backoff_factor=back_off, backoff_jitter=back_off, backoff_max=backoff_max,
+            allowed_methods=None, raise_on_status=False, respect_retry_after_header=False,
         )  # fmt: skip
         self._session = requests.Session()
         for scheme in ("http://", "https://"):
-            self._session.mount(scheme, HTTPAdapter(pool_maxsize=connections, max_retries=retry))
+            adapter = HTTPAdapter(pool_maxsize=connections, max_retries=lost_connections)
+            self._session.mount(scheme, adapter)
 
     def close(self) -> None:
         """Close the connections."""
@@ -92,24 +110,70 @@ class Chat:
             EndpointRefused: If no request like this can succeed.
             NoReply: If this one did not, after all retries.
         """
+        for attempt in range(self._retries + 1):
+            reply = self._post(body)
+            if reply is None:
+                return None
+            record = _json(reply)
+            problem = self._problem(reply, record)
+            if not problem:
+                return record
+            if reply.status_code not in (200, *AGAIN):
+                break
+            if attempt < self._retries:
+                self._wait(attempt, reply.headers.get("Retry-After"))
+        raise NoReply(problem)
+
+    def _post(self, body: Mapping[str, Any]) -> requests.Response | None:
         url = f"{self._access.url}/chat/completions"
         try:
-            reply = self._session.post(
+            return self._session.post(
                 url, json=body, auth=self._sign, timeout=self._timeout, allow_redirects=False
             )  # with `auth`, a .netrc can't put another key in
         except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError):
             return None
         except requests.exceptions.RequestException as error:
             raise NoReply(f"no reply after {self._retries + 1} attempts ({_cause(error)})") from None
+
+    def _problem(self, reply: requests.Response, record: dict[str, Any] | None) -> str:
+        """Say what is wrong with a reply, in a few words; nothing if it can be read.
+
+        Raises:
+            EndpointRefused: If it would be the same the next time.
+        """
+        message = self._message(record)
         if reply.status_code in HOPELESS:
             raise EndpointRefused(self._refusal(reply.status_code))
+        if _code(record) in _QUOTA:
+            raise EndpointRefused(f"{self._access.host}: the quota of the key is used up{message}.")
+        if reply.status_code == 400 and "max_completion_tokens" in message:
+            raise EndpointRefused(
+                f"{self._access.host} wants max_completion_tokens: set judge.by.max_tokens=null "
+                "judge.by.extra={max_completion_tokens: 2000}."
+            )
+        if reply.headers.get("Content-Type", "").startswith("text/event-stream"):
+            raise EndpointRefused(f"{self._access.host} streams its replies: set judge.by.extra={{stream: false}}.")
         if reply.status_code != 200:
-            raise NoReply(f"HTTP {reply.status_code}{self._message(reply)}")
-        try:
-            record = reply.json()
-        except ValueError:
-            return None
-        return record if isinstance(record, dict) else None
+            return f"HTTP {reply.status_code}{message}"
+        if record is not None and record.get("error"):
+            return f"an error in a reply of status 200{message}"
+        if record is not None and not record.get("choices"):
+            return "a reply of status 200 without choices"
+        return ""
+
+    def _wait(self, attempt: int, retry_after: str | None) -> None:
+        """Sleep before the next attempt: exponentially longer, or as the server asks, but never above the maximum."""
+        seconds = self._back_off * 2**attempt + random.uniform(0, self._back_off)
+        if retry_after is not None:
+            with suppress(InvalidHeader):
+                seconds = Retry().parse_retry_after(retry_after)
+        if seconds > _WORTH_SAYING:
+            capped = f", at most {self._backoff_max:g} s are waited (judge.by.backoff_max)"
+            asked = f"asks to wait {seconds:g} s{capped if seconds > self._backoff_max else ''}"
+            warnings.warn(
+                f"{self._access.host} {asked if retry_after else f'is tried again in {seconds:.0f} s'}.", stacklevel=2
+            )
+        time.sleep(min(seconds, self._backoff_max))
 
     def _sign(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         if self._access.key is not None:
@@ -124,12 +188,23 @@ class Chat:
             f"{status}): check MVA_JUDGE_URL and MVA_JUDGE_MODEL."
         )
 
-    def _message(self, reply: requests.Response) -> str:
-        try:
-            said = str(reply.json()["error"]["message"])
-        except (ValueError, KeyError, TypeError):
-            return ""
-        return f": {self._access.without_key(said)}"[:200]
+    def _message(self, record: dict[str, Any] | None) -> str:
+        error = (record or {}).get("error")
+        said = error.get("message") if isinstance(error, dict) else error
+        return f": {self._access.without_key(str(said))}"[:200] if said else ""
+
+
+def _json(reply: requests.Response) -> dict[str, Any] | None:
+    try:
+        record = reply.json()
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _code(record: dict[str, Any] | None) -> object:
+    error = (record or {}).get("error")
+    return error.get("code") or error.get("type") if isinstance(error, dict) else None
 
 
 def _cause(error: BaseException) -> str:

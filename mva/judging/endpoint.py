@@ -1,25 +1,24 @@
 """The judge behind an OpenAI-compatible endpoint; what it answered is kept and never paid twice."""
 
-import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
-from typing import Any, cast
+from typing import Any
 
 from mva.evaluation.ledger import JsonLines
 from mva.fingerprint import fingerprint
 from mva.judging.base import Answer, Cost, Judge, Question, Verdict
 from mva.judging.chat import Access, Chat, EndpointRefused, NoReply
+from mva.judging.verdict import read_verdict
 from mva.records import SCHEMA_VERSION
 
 ANSWERS = "judge_answers.jsonl"
 CHARACTERS_PER_TOKEN = 4
 _FAILURES_IN_A_ROW = 5
 _MALFORMED = "malformed answer"
-_WINNER = re.compile(r'\{\s*"winner"\s*:\s*"(first|second|tie)"\s*\}', re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,7 @@ class Endpoint:
     timeout: float = 60.0
     retries: int = 5
     back_off: float = 1.0
+    backoff_max: float = 60.0
     malformed_retries: int = 2
     temperature: float | None = 0.0
     max_tokens: int | None = 64
@@ -49,7 +49,11 @@ class Endpoint:
         Raises:
             ValueError: For a number out of its range, or a template that lacks a text or names an unknown one.
         """
-        if self.concurrency < 1 or self.timeout <= 0 or min(self.retries, self.malformed_retries, self.back_off) < 0:
+        if (
+            self.concurrency < 1
+            or self.timeout <= 0
+            or min(self.retries, self.malformed_retries, self.back_off, self.backoff_max) < 0
+        ):
             raise ValueError("judge.by: concurrency must be >= 1, timeout > 0, retries and back_off >= 0.")
         names = set(Template(self.question).get_identifiers())
         known = {"value", "description", "prompt", "first", "second", "mark"}
@@ -81,7 +85,9 @@ class EndpointJudge:
 
     def __init__(self, spec: Endpoint, access: Access, answers: JsonLines) -> None:
         self._spec, self._access, self._file = spec, access, answers
-        self._known: dict[str, Verdict | None] = {line["key"]: line["verdict"] for line in answers.read()}
+        self._known: dict[str, Verdict | None] = {
+            line["key"]: line["verdict"] or read_verdict(line.get("reply")) for line in answers.read()
+        }
         self._writing = threading.Lock()
 
     @property
@@ -122,7 +128,7 @@ class EndpointJudge:
         spec, failed, in_a_row = self._spec, dict[str, str](), 0
         chat = Chat(
             self._access, connections=spec.concurrency, timeout=spec.timeout, retries=spec.retries,
-            back_off=spec.back_off,
+            back_off=spec.back_off, backoff_max=spec.backoff_max,
         )  # fmt: skip
         pool = ThreadPoolExecutor(spec.concurrency)
         try:
@@ -152,17 +158,15 @@ class EndpointJudge:
             verdict = read_verdict(_content(reply))
             if verdict:
                 break
+            if _is_cut_off(reply):
+                raise NoReply(
+                    f"the reply ends before its verdict: judge.by.max_tokens={self._spec.max_tokens} is too small"
+                )
         said = self._access.without_key(_content(reply))
         line = {"key": key, "model": self._access.model, "verdict": verdict, "reply": said, "tokens": tokens}
         with self._writing:
             self._file.append([{"schema_version": SCHEMA_VERSION, **line}])
             self._known[key] = verdict
-
-
-def read_verdict(content: str | None) -> Verdict | None:
-    """Find the one `{"winner": ...}` in a reply; None if there is none, or if several contradict each other."""
-    found = {winner.lower() for winner in _WINNER.findall(content or "")}
-    return cast("Verdict", found.pop()) if len(found) == 1 else None
 
 
 def _problem(future: "Future[None]") -> str:
@@ -174,11 +178,22 @@ def _problem(future: "Future[None]") -> str:
 
 
 def _content(reply: Mapping[str, Any] | None) -> str | None:
+    """Take the text of a reply's first choice; a content of several parts is their text."""
     try:
         content = reply["choices"][0]["message"]["content"] if reply else None
     except (KeyError, IndexError, TypeError):
         return None
+    if isinstance(content, list):
+        texts = [part.get("text") for part in content if isinstance(part, Mapping)]
+        return "".join(text for text in texts if isinstance(text, str))
     return content if isinstance(content, str) else None
+
+
+def _is_cut_off(reply: Mapping[str, Any] | None) -> bool:
+    try:
+        return bool(reply and reply["choices"][0]["finish_reason"] == "length")
+    except (KeyError, IndexError, TypeError):
+        return False
 
 
 def _tokens(reply: Mapping[str, Any] | None) -> int:

@@ -178,7 +178,7 @@ def test_the_estimate_counts_requests_and_tokens(endpoint, tmp_path):
         ('Thinking...\n```json\n{ "winner" : "First" }\n```', "first"),
         ('{"winner": "first"} or {"winner": "second"}', None),
         ('{"winner": "neither"}', None),
-        ("first", None),
+        ("first", "first"),
         (None, None),
     ],
 )
