@@ -88,7 +88,7 @@ def read_peft_adapter(folder: Path) -> PeftAdapter:
         raise BrokenAdapter(f"{folder / WEIGHTS} names a factor twice, with and without the prefix '{_PREFIX}'.")
     factors = {module: _factor(module, plain, config, folder) for module in modules}
     for module in modules:
-        if config.target_modules != ALL_LINEAR and not check_target_module_exists(config, module):
+        if config.target_modules != ALL_LINEAR and not _targets(config, module, folder):
             raise BrokenAdapter(
                 f"{folder / WEIGHTS} holds factors of {module}, which {CONFIG} does not target: the two files do not "
                 f"belong together."
@@ -134,6 +134,8 @@ def _lora_config(settings: Mapping[str, Any], folder: Path) -> LoraConfig:
         for number in (settings["lora_alpha"], *wanted.get("alpha_pattern", {}).values()):
             if isinstance(number, bool) or not math.isfinite(number) or number <= 0:
                 raise ValueError(f"alpha is {number}, expected a finite number above 0")
+        if not isinstance(base, str | None):
+            raise ValueError("base_model_name_or_path is no text")
         if not wanted.get("target_modules"):
             raise ValueError("target_modules is empty")
         config = LoraConfig(**wanted, base_model_name_or_path=base)
@@ -142,6 +144,13 @@ def _lora_config(settings: Mapping[str, Any], folder: Path) -> LoraConfig:
     except (KeyError, TypeError, ValueError, AttributeError, re.error) as error:
         raise BrokenAdapter(f"{folder / CONFIG} makes no LoRA configuration ({error}).") from error
     return config
+
+
+def _targets(config: LoraConfig, module: str, folder: Path) -> bool:
+    try:
+        return bool(check_target_module_exists(config, module))
+    except (TypeError, re.error) as error:  # of layers_to_transform or layers_pattern
+        raise BrokenAdapter(f"{folder / CONFIG} has targets that can't be read ({error}).") from error
 
 
 def _module_of(key: str, folder: Path) -> str:

@@ -103,9 +103,10 @@ def _run_override(run: RunFiles) -> str:
 def next_steps(run: RunFiles, view: FrontView) -> list[str]:
     """Commands to try next."""
     middle = view.on_front[len(view.on_front) // 2]
+    trained = ["mva penalty.strength=0    # what did the penalty buy?"] if run.training else []
     return [
         export_command(run, middle.id),
-        "mva penalty.strength=0    # what did the penalty buy?",
+        *trained,
         f"mva-explore {_run_override(run)} extrapolation.maximum=1.5    # beyond the box",
     ]
 

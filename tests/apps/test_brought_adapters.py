@@ -2,15 +2,23 @@
 
 import json
 import logging
+import re
+import shlex
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 import uvicorn
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 from peft import LoraConfig, PeftModel, get_peft_model
 from starlette.testclient import TestClient
 
 from mva.apps import brought, explore, export, judge, report, serve
+from mva.apps.command import conf_folder
+from mva.apps.help import READERS
+from mva.apps.run_folder import identity
 from mva.models.sources.tiny_random import TinyRandom
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
@@ -175,3 +183,26 @@ def test_values_that_are_stated_and_agree_give_the_order(adapters, tmp_path):
     words = [f"adapters.{value}={adapters / value}" for value in SETTINGS]
     assert start(explore, *SMALL, *words, "value.names=[helpful,honest]", f"hydra.run.dir={tmp_path / 'r'}") == 0
     assert json.loads((tmp_path / "r" / "front.json").read_text())["values"] == ["helpful", "honest"]
+
+
+def test_a_run_folder_from_before_there_was_the_key_is_the_same_run(folder):
+    config = OmegaConf.load(folder / "config.yaml")
+    assert "helpful" in config.adapters
+    other = OmegaConf.merge(config)
+    del other["adapters"]
+    assert identity(other) != identity(config)
+    config.adapters = {}
+    assert identity(other) == identity(config)
+
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "adapters.md").read_text()
+COMMANDS = [line.split("  ")[0] for line in re.findall(r"^    (mva-.*)$", DOCUMENT, re.MULTILINE)]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_quoted_command_composes_and_is_of_its_app(command):
+    app, *words = shlex.split(command)
+    for key in (word.partition("=")[0].partition(".")[0] for word in words):
+        assert app.removeprefix("mva-") in READERS.get(key, (app.removeprefix("mva-"),))
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        compose("config", overrides=words)
