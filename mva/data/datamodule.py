@@ -95,7 +95,7 @@ class _From:
 
 
 class PreferenceDataModule(LightningDataModule):
-    """Training and validation batches of one value; `layout` packs or pads (by the backbone's capability)."""
+    """Training and validation batches of one training; their data sets know the layout."""
 
     def __init__(self, train: StepIndexedBatches, validation: StepIndexedBatches) -> None:
         super().__init__()

@@ -54,7 +54,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class WinRate:
-    """Counts over prompts; `rate`, `low` and `high` are None if no prompt has a verdict."""
+    """Counts over prompts; `rate` and `interval` are None if no prompt has a verdict."""
 
     wins: int
     ties: int

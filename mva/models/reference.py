@@ -34,17 +34,18 @@ def reference_log_probs(
     tokens = [[pair.prompt, pair.chosen, pair.rejected] for pair in pairs]
     spec = {"base": backbone.fingerprint, "packed": backbone.capabilities.packed, "pairs": tokens}
     key = key_of(spec if vector is None else {**spec, "vector": vector.key})
-    stored = store.get("reference", key)
-    if stored is not None:
-        advance(len(pairs))
-    else:
+
+    def write(folder: Path) -> None:
         with nullcontext() if vector is None else merged(backbone, vector):
             log_probs = _compute(backbone, pairs, batch_size=batch_size, advance=advance)
+        save_file({"log_probs": log_probs}, folder / _FILE)
 
-        def write(folder: Path) -> None:
-            save_file({"log_probs": log_probs}, folder / _FILE)
-
-        stored = store.put("reference", key, write)
+    with store.making("reference", key, what="the reference log-probs"):
+        stored = store.get("reference", key)
+        if stored is None:
+            stored = store.put("reference", key, write)
+        else:
+            advance(len(pairs))
     return load_file(stored / _FILE)["log_probs"]
 
 

@@ -7,16 +7,20 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
+from rich.console import Console
 
 from mva.fingerprint import fingerprint
 
 _MANIFEST = "manifest.json"
+_PATIENCE = 1.0  # seconds before a wait is said
 
 
 def key_of(spec: object) -> str:
@@ -40,6 +44,20 @@ class Store:
             return None
         return folder
 
+    @contextmanager
+    def making(self, kind: str, *keys: str, what: str) -> Iterator[None]:
+        """Let one process at a time make the entries `keys`; look again inside the `with` whether they are there.
+
+        Whoever waits says so in one line, with `what` and who makes it. The locks are the operating system's: those of
+        a process that died are free. (On a network file system they need its lock daemon.)
+        """
+        folder = self.root / "locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as locks:
+            for key in sorted(keys):  # always in the same order, so that nobody waits for each other
+                locks.enter_context(_held(folder / f"{kind}-{key}", what))
+            yield
+
     def put(self, kind: str, key: str, write: Callable[[Path], None]) -> Path:
         """Let `write` fill a new entry's folder and return its final place.
 
@@ -59,6 +77,24 @@ class Store:
         finally:
             shutil.rmtree(draft, ignore_errors=True)
         return target
+
+
+@contextmanager
+def _held(path: Path, what: str) -> Iterator[None]:
+    lock, maker = FileLock(f"{path}.lock"), path.with_suffix(".maker")
+    try:
+        lock.acquire(timeout=_PATIENCE)
+    except Timeout:
+        who = maker.read_text(encoding="utf-8") if maker.exists() else "another process"
+        line = f"Waiting for {who}, which makes {what}."
+        Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
+        lock.acquire(poll_interval=0.2)
+    try:
+        maker.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+        yield
+    finally:
+        maker.unlink(missing_ok=True)
+        lock.release()
 
 
 def _files(folder: Path) -> list[Path]:

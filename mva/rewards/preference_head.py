@@ -30,9 +30,9 @@ Report = dict[str, float]
 class FittedHead:
     """The score `w . f(prompt, response) - offset`, in units of the training responses' standard deviation.
 
-    The training responses have mean 0 and standard deviation 1. `report` holds what the fit knew: the chosen
-    `regularisation`, the cross-validated accuracy on the training pairs, and the `length_correlation` between
-    the score and the number of words (a value whose chosen responses are longer teaches the head length).
+    The training responses have mean 0 and standard deviation 1. `report` holds the chosen `inverse_penalty`, the
+    `cross_validated_log_loss` on the training pairs (nats a pair), and the `length_correlation` between the score and
+    the number of words (a value whose chosen responses are longer teaches the head length).
     """
 
     key: str
@@ -81,10 +81,11 @@ class PreferenceHead:
         """
         key = key_of(self._describe(context))
         features = self._features_of(context.backbone)
-        folder = context.store.get("rewards", key)
-        if folder is None:
-            fit = self._fit(context, features)
-            folder = context.store.put("rewards", key, lambda draft: _write(draft, *fit))
+        with context.store.making("rewards", key, what=f"the reward head of '{context.value}'"):
+            folder = context.store.get("rewards", key)
+            if folder is None:
+                fit = self._fit(context, features)
+                folder = context.store.put("rewards", key, lambda draft: _write(draft, *fit))
         return _read(folder, key, features)
 
     def _describe(self, context: RewardContext) -> dict[str, object]:

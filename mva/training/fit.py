@@ -74,8 +74,9 @@ class VectorFitter:
         """Return the vector of `task`."""
         spec = self.spec(task)
         key = key_of(spec.describe())
-        if not self.snapshots.complete(key):
-            self._keep(*self._train(task, spec, key))
+        with self.store.making("vectors", key, what=f"the vector '{spec.value}'"):
+            if not self.snapshots.complete(key):
+                self._keep(*self._train(task, spec, key))
         return self._stored(key)
 
     def together(self, values: Sequence[str]) -> list[ValueVector]:
@@ -88,9 +89,10 @@ class VectorFitter:
             for value in sorted(values)
         ]
         keys = {spec.value: key_of(spec.describe()) for spec in specs}
-        if not all(map(self.snapshots.complete, keys.values())):
-            for vector, history in self._train_together(specs, keys):
-                self._keep(vector, history)
+        with self.store.making("vectors", *keys.values(), what=f"the vectors {', '.join(keys)}"):
+            if not all(map(self.snapshots.complete, keys.values())):
+                for vector, history in self._train_together(specs, keys):
+                    self._keep(vector, history)
         return [self._stored(keys[value]) for value in values]
 
     @property

