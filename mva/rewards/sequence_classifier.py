@@ -1,12 +1,13 @@
 """Any Hugging Face sequence-classification model as a reward."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from string import Formatter
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import (
     AutoModelForSequenceClassification,
@@ -19,6 +20,8 @@ from mva.data.preference import Dialogue
 from mva.fingerprint import tensors_fingerprint
 from mva.models.store import key_of
 from mva.rewards.base import RewardContext
+
+_POSITIONS = re.compile(r"^(wpe|.*position.*)$")
 
 
 class BadTemplate(ValueError):
@@ -34,19 +37,20 @@ class SequenceClassifier:
     """Which model to load and how to read it: nothing is guessed, since a wrong guess looks like a result.
 
     Args:
-        path: Hub name or local folder of the model (safetensors only). template: `chat` for the chat template
-        of the model's tokenizer, or text with `{prompt}` and `{response}`, which
-            is repeated for every exchange of a dialogue of several turns.
+        path: Hub name or local folder of the model (safetensors only).
+        template: `chat` for the chat template of the model's tokenizer, or text with `{prompt}` and `{response}`,
+            which is repeated for every exchange of a dialogue of several turns.
         label: Index of the logit that is the reward (0 where the model has one).
         sign: 1 if a higher logit is better, -1 if it is a cost.
         revision: Branch, tag or commit on the hub.
         dtype: Torch's name of the precision; half precision makes scores depend on the batch.
-        max_tokens: Longer texts lose their beginning.
+        device: Where the model runs; None for the backbone's device. It is no part of the reward's key.
+        max_tokens: Longer texts lose their beginning; so do texts of more tokens than the model has positions for.
         batch_size: Texts a batch.
 
     Raises:
         BadTemplate: If the template does not hold exactly `{prompt}` and `{response}`.
-        ValueError: If `sign` is neither 1 nor -1.
+        ValueError: If `sign` is neither 1 nor -1, or there is no such device or precision.
     """
 
     path: str
@@ -55,22 +59,26 @@ class SequenceClassifier:
     sign: Literal[1, -1]
     revision: str | None = None
     dtype: str = "float32"
+    device: str | None = None
     max_tokens: int = 1024
     batch_size: int = 16
 
     def __post_init__(self) -> None:
         if self.sign not in (1, -1):
             raise ValueError(f"reward.sign is {self.sign}: use 1 if a higher logit is better, -1 if it is a cost.")
+        if not isinstance(getattr(torch, self.dtype, None), torch.dtype):
+            raise ValueError(f"reward.dtype is '{self.dtype}': choose float32, bfloat16 or float16.")
+        if self.device is not None:
+            _check_device(self.device)
         if self.template != "chat":
             _check_template(self.template)
 
     def build(self, context: RewardContext) -> "LoadedClassifier":
-        """Load the model to the device of the backbone.
+        """Load the model.
 
         Raises:
-            NotARewardModel: If its head is not in the checkpoint, or has no such label, or `template` is
-            `chat` and the
-                tokenizer has no chat template.
+            NotARewardModel: If its head is not in the checkpoint, or has no such label, or `template` is `chat` and
+                the tokenizer has no chat template.
             OSError: If the model can't be had.
         """
         tokenizer = AutoTokenizer.from_pretrained(self.path, revision=self.revision)
@@ -92,7 +100,7 @@ class SequenceClassifier:
             )
         if self.template == "chat" and not tokenizer.chat_template:
             raise NotARewardModel(f"The tokenizer of '{self.path}' has no chat template: write reward.template out.")
-        return LoadedClassifier(self, model.to(context.backbone.device).eval(), tokenizer)
+        return LoadedClassifier(self, model.to(self.device or context.backbone.device).eval(), tokenizer)
 
 
 class LoadedClassifier:
@@ -100,9 +108,12 @@ class LoadedClassifier:
 
     def __init__(self, spec: SequenceClassifier, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
         self.spec = spec
-        self.key = key_of({**asdict(spec), "batch_size": 0, "weights": tensors_fingerprint(model.named_parameters())})
+        described = {name: setting for name, setting in asdict(spec).items() if name != "device"}
+        weights = tensors_fingerprint(model.named_parameters())
+        self.key = key_of({**described, "batch_size": 0, "weights": weights})
         self._model = model
         self._tokenizer = tokenizer
+        self._limit = min(spec.max_tokens, usable_positions(model, tokenizer))
 
     def score(self, prompts: Sequence[Dialogue], responses: Sequence[str]) -> Tensor:
         """Score with the chosen logit, times the sign. Shape: `(n,)`."""
@@ -147,9 +158,33 @@ class LoadedClassifier:
             text = "".join(spec.template.format(prompt=p, response=r) for p, r in _exchanges(prompt, response))
         # A chat template writes its own special tokens; plain text gets the tokenizer's ([CLS], <s>, ...).
         special = spec.template != "chat"
-        limit = min(spec.max_tokens, getattr(self._model.config, "max_position_embeddings", spec.max_tokens))
         tokenizer.truncation_side = "left"
-        return list(tokenizer.encode(text, add_special_tokens=special, truncation=True, max_length=limit))
+        return list(tokenizer.encode(text, add_special_tokens=special, truncation=True, max_length=self._limit))
+
+
+def usable_positions(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+    """Count the tokens that a model can read: fewer than its table of positions has rows where those do not start at 0.
+
+    RoBERTa and its kin (a table with a padding row) start behind it: 512 of 514 rows. OPT's table names its `offset`.
+    """
+    limits = [tokenizer.model_max_length]
+    stated = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    if isinstance(stated, int) and stated > 0:
+        limits.append(stated)
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Embedding) and _POSITIONS.search(name.rpartition(".")[2]):
+            first = getattr(module, "offset", 0 if module.padding_idx is None else module.padding_idx + 1)
+            limits.append(module.num_embeddings - first)
+    return min(limits)
+
+
+def _check_device(name: str) -> None:
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"reward.device is '{name}': use cpu, cuda or cuda:1, or null for the model's own.") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"reward.device is '{name}', but this machine has {torch.cuda.device_count()} CUDA devices.")
 
 
 def _check_template(template: str) -> None:

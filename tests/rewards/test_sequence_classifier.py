@@ -12,11 +12,15 @@ from transformers import (
     GPT2ForSequenceClassification,
     LlamaConfig,
     LlamaForSequenceClassification,
+    OPTConfig,
+    OPTForSequenceClassification,
     PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaForSequenceClassification,
 )
 
 from mva.data.preference import Message, user_prompt
-from mva.rewards.sequence_classifier import BadTemplate, NotARewardModel, SequenceClassifier
+from mva.rewards.sequence_classifier import BadTemplate, NotARewardModel, SequenceClassifier, usable_positions
 
 WORDS = [
     "[UNK]",
@@ -202,3 +206,71 @@ def test_a_template_without_exactly_prompt_and_response_is_refused(template):
 def test_a_sign_that_is_no_sign_is_refused():
     with pytest.raises(ValueError, match=r"reward\.sign is 2"):
         SequenceClassifier(path="x", template=TEMPLATE, label=0, sign=2)
+
+
+def saved_roberta(folder, positions, **more):
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16, **SIZES}
+    config = RobertaConfig(**sizes, max_position_embeddings=positions, pad_token_id=1, **more)
+    torch.manual_seed(0)
+    RobertaForSequenceClassification(config).eval().save_pretrained(folder)
+    word_tokenizer(pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]").save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.mark.parametrize("positions", [14, 34])
+def test_texts_beyond_the_usable_positions_lose_their_beginning(tmp_path, positions):
+    """RoBERTa's positions start behind its padding row: of 14 rows 12 can be used."""
+    path = saved_roberta(tmp_path, positions)
+    reward = SequenceClassifier(path, TEMPLATE, label=0, sign=1).build(CONTEXT)
+    long = "because " + "no " * 100 + "yes"
+    (score,) = reward.score([user_prompt("why")], [long])
+    assert torch.isfinite(score)
+    usable = positions - 2
+    kept = reward._tokens(user_prompt("why"), long)
+    assert len(kept) == usable
+    same_ending = "no " * (usable + 5) + "yes"
+    torch.testing.assert_close(reward.score([user_prompt("hello")], [same_ending])[0], score)
+
+
+def test_usable_positions_of_other_tables(tmp_path):
+    tokenizer = word_tokenizer()
+    config = GPT2Config(vocab_size=len(WORDS), n_embd=16, n_layer=1, n_head=2, n_positions=20)
+    assert usable_positions(GPT2ForSequenceClassification(config), tokenizer) == 20
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    bert = BertForSequenceClassification(BertConfig(**sizes, vocab_size=len(WORDS), max_position_embeddings=24))
+    assert usable_positions(bert, tokenizer) == 24
+    opt = OPTForSequenceClassification(
+        OPTConfig(**{**sizes, "ffn_dim": 16, "word_embed_proj_dim": 16}, vocab_size=30, max_position_embeddings=22)
+    )
+    assert usable_positions(opt, tokenizer) == 22
+    tokenizer.model_max_length = 10
+    assert usable_positions(bert, tokenizer) == 10
+
+
+def test_bfloat16_scores_are_close_and_come_in_float64(tmp_path):
+    path = saved_roberta(tmp_path, 40)
+    full, half = (
+        SequenceClassifier(path, TEMPLATE, label=0, sign=1, dtype=dtype).build(CONTEXT).score(PROMPTS, RESPONSES)
+        for dtype in ("float32", "bfloat16")
+    )
+    assert half.dtype == torch.float64
+    torch.testing.assert_close(half, full, atol=0.05, rtol=0.05)
+
+
+def test_the_device_is_no_part_of_the_key(tmp_path):
+    path = saved_roberta(tmp_path, 40)
+    spec = SequenceClassifier(path, TEMPLATE, label=0, sign=1)
+    assert spec.build(CONTEXT).key == replace(spec, device="cpu").build(CONTEXT).key
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"device": "gpu"}, "reward.device is 'gpu': use cpu"),
+        ({"device": "cuda:99"}, "this machine has"),
+        ({"dtype": "float33"}, "reward.dtype is 'float33': choose"),
+    ],
+)
+def test_devices_and_precisions_that_do_not_exist_are_refused_without_a_model(setting, message):
+    with pytest.raises(ValueError, match=message):
+        SequenceClassifier("x", TEMPLATE, label=0, sign=1, **setting)
