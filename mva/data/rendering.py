@@ -45,7 +45,7 @@ class Rendering:
         Raises:
             RefusedDialogue: If the template refuses the dialogue.
         """
-        return self._render(self._turns(dialogue), generation=True)
+        return self._render(self.with_system(dialogue), generation=True)
 
     def conversation(self, dialogue: Dialogue, answer: str, *, strict: bool = True) -> tuple[Frame, str]:
         """Render a prompt with its answer; returns what stands around the answer, and the whole text.
@@ -56,7 +56,7 @@ class Rendering:
         frame = self.frame(dialogue)
         if not strict:
             return frame, frame.before + answer + frame.after
-        whole = self._render([*self._turns(dialogue), Message("assistant", answer)])
+        whole = self._render([*self.with_system(dialogue), Message("assistant", answer)])
         if not whole.startswith(frame.before + answer):
             raise RefusedDialogue(
                 f"the chat template changes the answer {shortened(answer)}: it renders "
@@ -71,7 +71,7 @@ class Rendering:
             RefusedDialogue: If the template refuses the dialogue, or does not render answers.
         """
         if dialogue not in self._frames:
-            whole = self._render([*self._turns(dialogue), Message("assistant", _PROBE)])
+            whole = self._render([*self.with_system(dialogue), Message("assistant", _PROBE)])
             before, probe, after = whole.rpartition(_PROBE)
             if not probe:
                 raise RefusedDialogue(f"the chat template leaves out the assistant's last turn: {shortened(whole)}")
@@ -115,7 +115,8 @@ class Rendering:
         lost = [turn.role for turn in turns if turn.content not in text]
         return f"the chat template leaves out the {lost[0]} turn" if lost else ""
 
-    def _turns(self, dialogue: Dialogue) -> list[Message]:
+    def with_system(self, dialogue: Dialogue) -> list[Message]:
+        """List the turns as the template gets them: with the system prompt, and system turns where they belong."""
         turns = list(dialogue)
         if self.system is not None and turns[0].role != "system":
             turns.insert(0, Message("system", self.system))

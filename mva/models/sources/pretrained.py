@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 
 from mva.models.sources.base import Loaded, ModelUnavailable
 from mva.models.sources.merged_adapter import adapter_config, merge_adapter
-from mva.models.sources.published import Published, of_path
 
 # What other tasks put on top of a model: a checkpoint that holds one of these was trained for something else.
 _HEADS = ("lm_head", "embed_out", "score", "classifier", "v_head", "value_head", "reward_head", "qa_outputs")
@@ -43,7 +42,7 @@ class Pretrained:
         return (*self._base.notes, note)
 
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        """Load the tokenizer; an adapter without one has its base's.
+        """Load the tokenizer; a folder with an adapter and no tokenizer has its base's.
 
         Raises:
             ModelUnavailable: If it is neither local nor reachable.
@@ -52,23 +51,11 @@ class Pretrained:
 
     @cached_property
     def _tokenizer(self) -> PreTrainedTokenizerBase:
-        base = self._base
-        if (
-            base is not None
-            and Path(self._place).is_dir()
-            and not (Path(self._place) / "tokenizer_config.json").exists()
-        ):
-            return base.tokenizer()
+        folder = Path(self._place)
+        if folder.is_dir() and not (folder / "tokenizer_config.json").exists() and self._base is not None:
+            return self._base.tokenizer()
         with self._explained():
             return AutoTokenizer.from_pretrained(self._place, revision=self.revision)
-
-    @property
-    def published(self) -> Published:
-        """Where others find it: a hub name and revision, or the folder's absolute path; of an adapter, its base."""
-        if Path(self.path).expanduser().is_dir() or self._base is None:
-            return of_path(self.path, self.revision)
-        below = self._base.published
-        return replace(below, adapters=(*below.adapters, self.path))
 
     def load(self, dtype: torch.dtype) -> Loaded:
         """Load with transformers; code from the hub is never run.
@@ -77,10 +64,10 @@ class Pretrained:
             ModelUnavailable: If the model is neither local nor reachable, is gated, has no safetensors, lacks
                 tensors, or is smaller than its tokenizer.
         """
-        base = self._base
+        tokenizer, base = self.tokenizer(), self._base
         if base is not None:
             merged = merge_adapter(base.load(torch.float32).model, self._place, revision=self.revision)
-            return Loaded(merged.to(dtype), self.tokenizer())
+            return Loaded(merged.to(dtype), tokenizer)
         self._check_size()
         with self._explained():
             model, loading = AutoModelForCausalLM.from_pretrained(
@@ -92,7 +79,7 @@ class Pretrained:
                 ignore_mismatched_sizes=True,
             )
         self._check_tensors(loading)
-        return Loaded(model, self.tokenizer())
+        return Loaded(model, tokenizer)
 
     @cached_property
     def _base(self) -> "Pretrained | None":

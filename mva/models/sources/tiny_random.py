@@ -7,14 +7,19 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     AutoModelForCausalLM,
     Gemma2Config,
+    Gemma3TextConfig,
     GPT2Config,
     GPTNeoXConfig,
     LlamaConfig,
     MistralConfig,
+    Olmo2Config,
     OPTConfig,
+    Phi3Config,
     PreTrainedConfig,
     PreTrainedTokenizerFast,
     Qwen2Config,
+    Qwen3Config,
+    SmolLM3Config,
 )
 
 from mva.models.sources.base import Loaded
@@ -26,7 +31,19 @@ _CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-ARCHITECTURES = ("llama", "gpt2", "gpt_neox", "opt", "qwen", "gemma", "mistral")
+ARCHITECTURES = (
+    "llama", "gpt2", "gpt_neox", "opt", "qwen", "gemma", "mistral",
+    "llama3", "qwen3", "gemma3", "phi3", "olmo2", "smollm3",
+)  # fmt: skip
+# Llama 3.1's scaling of long positions; on these few it acts on the slowest frequencies alone.
+_LLAMA3_ROPE = {
+    "rope_type": "llama3",
+    "rope_theta": 10_000.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 256,
+}
 
 
 @dataclass(frozen=True)
@@ -88,6 +105,12 @@ class TinyRandom:
             "qwen": lambda: Qwen2Config(**grouped),
             "mistral": lambda: MistralConfig(**grouped),
             "gemma": lambda: Gemma2Config(**grouped, head_dim=h // k, query_pre_attn_scalar=h // k),
+            "llama3": lambda: LlamaConfig(**grouped, rope_parameters=dict(_LLAMA3_ROPE)),
+            "qwen3": lambda: Qwen3Config(**grouped, head_dim=h // k),
+            "gemma3": lambda: Gemma3TextConfig(**grouped, head_dim=h // k, query_pre_attn_scalar=h // k),
+            "phi3": lambda: Phi3Config(**grouped),
+            "olmo2": lambda: Olmo2Config(**grouped),
+            "smollm3": lambda: SmolLM3Config(**grouped),
             "gpt_neox": lambda: GPTNeoXConfig(**shared, **usual, intermediate_size=2 * h),
             "opt": lambda: OPTConfig(**shared, **usual, ffn_dim=2 * h, word_embed_proj_dim=h),
             "gpt2": lambda: GPT2Config(
