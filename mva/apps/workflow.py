@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from mva.apps import assemble
 from mva.apps.run_folder import check_data, data_fingerprint, open_run_folder
 from mva.data.checks import DataReport
+from mva.data.reasoning import thought_marks
 from mva.data.tokenized import examples, renderable
 from mva.diagnostics import Diagnostics, preservation
 from mva.evaluation.ledger import Ledger
@@ -163,7 +164,13 @@ def open_workflow(config: DictConfig, *, job_type: JobType) -> Iterator[Workflow
     with stages.stage("Load the model"):
         backbone = experiment.model.load()
         stages.tell(backbone.notes)
-        about = {"name": backbone.name, "fingerprint": backbone.fingerprint, "notes": list(backbone.notes)}
+        thoughts = thought_marks(backbone.template, experiment.evaluation.generation.strip_reasoning)
+        about = {
+            "name": backbone.name,
+            "fingerprint": backbone.fingerprint,
+            "notes": list(backbone.notes),
+            "thoughts": marks and list(marks),
+        }
         write_json(folder / "model.json", {"schema_version": SCHEMA_VERSION, **about})
         for value, read in data.items():
             data[value], skipped = renderable(read, backbone.template.rendering, on_bad_row=experiment.data.on_bad_row)

@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from mva.data.preference import Dialogue, prompt_id
+from mva.data.reasoning import thought_marks
 from mva.evaluation.generation import GenerationRequest, GenerationSpec, generate
 from mva.evaluation.ledger import Generation, Ledger
 from mva.extrapolation.candidate import Candidate, ScoredCandidate
@@ -71,8 +72,11 @@ class Evaluator:
     @cached_property
     def key(self) -> str:
         """Content address of the evaluation: everything that scores depend on but the candidate."""
+        marks = thought_marks(self.backbone.template, self.generation.strip_reasoning)
+        stripped = {} if marks is None else {"thoughts": list(marks)}
         return key_of(
             {
+                **stripped,
                 "base": self.backbone.fingerprint,
                 "template": self.backbone.template.key,
                 "vectors": dict(self.vector_keys),

@@ -15,6 +15,7 @@ from transformers import (
 )
 
 from mva.data.preference import Dialogue, prompt_id
+from mva.data.reasoning import Strip, thought_is_open, thought_marks, without_thought
 from mva.data.tokenization import generation_prompt_ids
 from mva.models.backbone import Backbone
 from mva.policies.base import Policy
@@ -29,7 +30,8 @@ class GenerationSpec:
 
     `max_new_tokens` and `max_prompt_tokens` (longer prompts are shortened) are in tokens, `batch_size`
     in responses. Temperature 0 is greedy decoding; otherwise tokens are sampled from the smallest set of
-    probability `top_p`, as a function of `seed`, the prompt and the position alone.
+    probability `top_p`, as a function of `seed`, the prompt and the position alone. `strip_reasoning` leaves thoughts
+    out of responses (see `thought_marks`).
 
     Raises:
         ValueError: If a number is out of its range.
@@ -41,11 +43,16 @@ class GenerationSpec:
     seed: int = 0
     batch_size: int = 64
     max_prompt_tokens: int = 1024
+    strip_reasoning: Strip = "auto"
 
     def __post_init__(self) -> None:
         if min(self.max_new_tokens, self.batch_size, self.max_prompt_tokens) < 1:
             raise ValueError(
                 "evaluation.generation: max_new_tokens, batch_size and max_prompt_tokens must be at least 1."
+            )
+        if self.strip_reasoning not in ("auto", True, False):
+            raise ValueError(
+                f"evaluation.generation.strip_reasoning is {self.strip_reasoning!r}: choose auto, true or false."
             )
         if self.temperature < 0 or not 0 < self.top_p <= 1:
             raise ValueError(
@@ -54,8 +61,9 @@ class GenerationSpec:
             )
 
     def describe(self) -> dict[str, object]:
-        """List what the responses depend on: everything but the batch size."""
-        return {name: setting for name, setting in asdict(self).items() if name != "batch_size"}
+        """List what the responses depend on: not the batch size; what is stripped depends on the template, too."""
+        left_out = ("batch_size", "strip_reasoning")
+        return {name: setting for name, setting in asdict(self).items() if name not in left_out}
 
 
 @dataclass(frozen=True)
@@ -140,7 +148,7 @@ def generate(
         assert looked_at.finite is not None
         broken = {place for (place, _), finite in zip(rows, looked_at.finite.tolist(), strict=True) if not finite}
         for (place, _), ids in zip(rows, generated, strict=True):
-            responses[batch[place]] = None if place in broken else _text(ids, backbone)
+            responses[batch[place]] = None if place in broken else response_text(ids, backbone, spec.strip_reasoning)
         advance(len(batch))
     return responses
 
@@ -195,7 +203,15 @@ def _sampling(prompts: Sequence[str], spec: GenerationSpec) -> LogitsProcessorLi
     return LogitsProcessorList([TemperatureLogitsWarper(spec.temperature), TopPLogitsWarper(spec.top_p), noise])
 
 
-def _text(ids: Sequence[int], backbone: Backbone) -> str:
+def response_text(ids: Sequence[int], backbone: Backbone, strip: Strip) -> str:
+    """Decode what was generated, up to the end of turn and without the thought before the answer."""
     stop = set(backbone.template.stop_ids)
     end = next((k for k, token in enumerate(ids) if token in stop), len(ids))
-    return str(backbone.tokenizer.decode(ids[:end], skip_special_tokens=True)).strip()
+    decode = backbone.tokenizer.decode
+    marks = thought_marks(backbone.template, strip)
+    if marks is None:
+        return str(decode(ids[:end], skip_special_tokens=True)).strip()
+    answer = without_thought(str(decode(ids[:end])), marks, is_open=thought_is_open(backbone.template, marks))
+    for mark in backbone.template.control_tokens.marks:
+        answer = answer.replace(mark, "")
+    return answer.strip()

@@ -36,6 +36,7 @@ class RunFiles:
     dependence: Record
     interference: Record
     preservation: Mapping[str, Record]
+    model: Record
     data: Mapping[str, Record]
     data_changed: tuple[str, ...]
     stages: tuple[Record, ...]
@@ -67,6 +68,7 @@ def read_run(folder: Path) -> RunFiles:
         dependence=_record(folder / "dependence.json"),
         interference=_record(folder / "interference.json"),
         preservation=_record(folder / "preservation.json").get("values", {}),
+        model=_record(folder / "model.json"),
         data=data.get("values", {}),
         data_changed=tuple(data.get("changed", ())),
         stages=tuple(_record(folder / "timings.json").get("stages", ())),

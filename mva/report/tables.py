@@ -77,6 +77,13 @@ def warnings(run: RunFiles) -> list[str]:
         more = ", ..." if len(ids) > 5 else ""
         reasons = ", ".join(sorted({line["failed"] for line in run.failed}))
         found.append(f"{len(ids)} candidates failed and are left out ({', '.join(ids[:5])}{more}): {reasons}.")
+    if run.model.get("thoughts"):
+        n_empty = sum(not line["response"] for line in run.generations)
+        found.append(
+            f"Thoughts up to {run.model['thoughts'][1]} are left out of responses, and no reward scores them. Of "
+            f"{len(run.generations)} responses {n_empty} are empty: raise evaluation.generation.max_new_tokens if "
+            "thoughts do not end."
+        )
     if run.data_changed:
         found.append(
             f"The data of {', '.join(run.data_changed)} changed while this run went on: everything here is of the "

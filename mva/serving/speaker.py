@@ -15,7 +15,7 @@ from transformers import LogitsProcessorList, PreTrainedModel, TemperatureLogits
 from mva.composition.linear import Linear
 from mva.data.preference import Dialogue, prompt_id
 from mva.data.tokenization import generation_prompt_ids
-from mva.evaluation.generation import GenerationSpec, GumbelNoise
+from mva.evaluation.generation import GenerationSpec, GumbelNoise, response_text
 from mva.extrapolation.space import CoefficientSpace
 from mva.models.backbone import Backbone
 from mva.models.value_vector import ValueVector
@@ -86,10 +86,8 @@ class Speaker:
         return len(row) == self.spec.max_new_tokens or row[-1:] in [[stop] for stop in self.backbone.template.stop_ids]
 
     def _text(self, row: Sequence[int]) -> str:
-        stop, ended = set(self.backbone.template.stop_ids), self._ended(row)
-        kept = [token for token in row if token not in stop]
-        text = str(self.backbone.tokenizer.decode(kept, skip_special_tokens=True)).strip()
-        return text if ended else text.rstrip(_UNFINISHED)
+        text = response_text(row, self.backbone, self.spec.strip_reasoning)
+        return text if self._ended(row) else text.rstrip(_UNFINISHED)
 
     def _sampling(self, prompt: Dialogue) -> LogitsProcessorList:
         if self.spec.temperature == 0:

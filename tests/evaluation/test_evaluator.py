@@ -53,7 +53,9 @@ def speaker(monkeypatch):
 
 
 def make_evaluator(folder, **changes):
-    backbone = SimpleNamespace(fingerprint="base", template=SimpleNamespace(key="template"))
+    backbone = SimpleNamespace(
+        fingerprint="base", template=SimpleNamespace(key="template", tokenizer=SimpleNamespace(chat_template=None))
+    )
     policy = SimpleNamespace(values=("kind", "brief"), mixed_rows=True)
     settings = {
         "prompts": PROMPTS,
