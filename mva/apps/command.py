@@ -10,7 +10,9 @@ from typing import Any, NoReturn
 
 import hydra
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.utilities.exceptions import SIGTERMException
@@ -18,8 +20,11 @@ from rich.console import Console
 
 from mva.apps.help import READERS, check_keys, command_of, suggestion, words_of
 from mva.apps.job_folder import job_folder
+from mva.apps.resume import remember, stop_message
+from mva.apps.streams import show_any_character
 from mva.apps.sweep import as_job
 
+_TERMINATED = 143
 USER_ERRORS = (ValueError, OSError, FloatingPointError, HydraException, OmegaConfBaseException)
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -49,6 +54,9 @@ def app(task: Callable[[DictConfig], object]) -> Callable[[], None]:
     @functools.wraps(task)
     def checked(config: DictConfig) -> object:
         check_keys(task)
+        hydra_config = HydraConfig.get()
+        if hydra_config.mode != RunMode.MULTIRUN:  # of a multirun SweepReport notes the folder
+            remember("hydra.run.dir", hydra_config.run.dir)
         return task(config)
 
     command = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(as_job(checked))
@@ -57,6 +65,7 @@ def app(task: Callable[[DictConfig], object]) -> Callable[[], None]:
     def main() -> None:
         os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra re-raises, and we say it
         OmegaConf.register_new_resolver("app_words", lambda: words_of(task), replace=True)  # see conf/hydra/
+        show_any_character()
         console = Console(stderr=True)
         signal.signal(signal.SIGTERM, _terminate)
         if command_of(task) in READERS["run"]:
@@ -64,13 +73,14 @@ def app(task: Callable[[DictConfig], object]) -> Callable[[], None]:
         try:
             command()
         except KeyboardInterrupt:
-            console.print(
-                "[yellow]Stopped.[/] Nothing is lost: the same command with hydra.run.dir=<its folder> "
-                "(of a multirun: hydra.sweep.dir) goes on."
-            )
+            console.print(stop_message(sys.argv), style="yellow", markup=False, highlight=False, soft_wrap=True)
             sys.exit(130)
-        except SIGTERMException:
-            sys.exit(143)  # a SystemExit with no status of its own, which would read as success
+        except SystemExit as stopped:
+            # Lightning's SIGTERMException is a SystemExit with no status of its own, which would read as success.
+            if isinstance(stopped, SIGTERMException) or stopped.code == _TERMINATED:
+                console.print(stop_message(sys.argv), style="yellow", markup=False, highlight=False, soft_wrap=True)
+                sys.exit(_TERMINATED)
+            raise
         except USER_ERRORS as error:
             if os.environ.get("MVA_DEBUG"):
                 raise
@@ -93,4 +103,4 @@ def _with_run(words: list[str]) -> list[str]:
 
 
 def _terminate(_signal: int, _frame: object) -> NoReturn:
-    sys.exit(143)
+    sys.exit(_TERMINATED)

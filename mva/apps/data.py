@@ -14,6 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from mva.apps.streams import show_any_character
 from mva.data.checks import DataReport, check_value, shared_prompts
 from mva.data.formats import PairColumns, PairFormat, Transcripts
 from mva.data.loading import read_pairs
@@ -26,6 +27,7 @@ _N_PLACES = 3
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Check the files and print what was found; the exit code is 1 if there is any problem."""
+    show_any_character()
     options = _parser().parse_args(arguments)
     console = Console()
     try:

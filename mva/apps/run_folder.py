@@ -82,7 +82,7 @@ def environment(seed: int) -> dict[str, object]:
         "machine": {
             "cpu": _cpu(),
             "cores": os.cpu_count(),
-            "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+            "memory_gb": _memory_gb(),
             "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         },
     }
@@ -115,6 +115,14 @@ def _git_revision() -> str | None:
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     return found.stdout.strip() or None
+
+
+def _memory_gb() -> float | None:
+    """Ask the system for its memory; None where Python can't (Windows)."""
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    except (AttributeError, ValueError, OSError):
+        return None
 
 
 def _cpu() -> str:

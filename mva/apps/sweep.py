@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from mva.apps import assemble
+from mva.apps.resume import remember
 from mva.apps.run_folder import identity
 from mva.report.publish import publish_sweep
 from mva.report.sweep_files import OUTCOME, Outcome, read_outcome
@@ -55,6 +56,7 @@ class SweepReport(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Forget failures of earlier starts in the same folder: what is still asked for is tried again."""
+        remember("hydra.sweep.dir", config.hydra.sweep.dir)
         for path in Path(config.hydra.sweep.dir).rglob(OUTCOME):
             outcome = read_outcome(path.parent)
             if outcome is not None and outcome.state == "failed":

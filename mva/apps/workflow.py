@@ -169,7 +169,7 @@ def open_workflow(config: DictConfig, *, job_type: JobType) -> Iterator[Workflow
             "name": backbone.name,
             "fingerprint": backbone.fingerprint,
             "notes": list(backbone.notes),
-            "thoughts": marks and list(marks),
+            "thoughts": thoughts and list(thoughts),
         }
         write_json(folder / "model.json", {"schema_version": SCHEMA_VERSION, **about})
         for value, read in data.items():

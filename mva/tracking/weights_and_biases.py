@@ -15,7 +15,16 @@ import wandb
 from mva.tracking.base import RunIdentity
 
 Mode = Literal["auto", "online", "offline"]
+_LONGEST_NAME = 128
 _EVALUATIONS = "explore/evaluations"
+
+
+def short_name(name: str) -> str:
+    """Cut a name to the 128 characters that W&B takes; a hash at its end keeps different names apart."""
+    if len(name) <= _LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:10]
+    return f"{name[: _LONGEST_NAME - 11]}-{digest}"
 
 
 class WandbTracker:
@@ -57,7 +66,9 @@ class WandbTracker:
             for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
                 if file.is_file():
                     artifact.add_file(str(file), name=str(file.relative_to(path.parent)))
-        self._run.log_artifact(artifact, aliases=["latest", *(re.sub(r"[/:]", "-", alias) for alias in aliases)])
+        self._run.log_artifact(
+            artifact, aliases=["latest", *(short_name(re.sub(r"[/:]", "-", alias)) for alias in aliases)]
+        )
 
     def summary(self, facts: Mapping[str, Any]) -> None:
         """Record the run's results."""
@@ -81,8 +92,8 @@ class WeightsAndBiases:
             entity=self.entity,
             dir=str(run.folder),
             id=hashlib.sha256(str(run.folder.resolve()).encode()).hexdigest()[:16],
-            name=run.name,
-            group=run.group,
+            name=short_name(run.name),
+            group=short_name(run.group),
             job_type=run.job_type,
             config=dict(run.config),
             mode=self._resolved_mode(),

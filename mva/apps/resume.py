@@ -1,0 +1,44 @@
+"""The command that continues a run that was stopped: what the user typed, and the run's folder."""
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+_FOLDER_KEYS = ("hydra.run.dir", "hydra.sweep.dir")
+_PLAIN = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:")
+
+_folder: dict[str, str] = {}
+
+
+def remember(key: str, folder: str) -> None:
+    """Note where the run under way writes: `key` is `hydra.run.dir`, or `hydra.sweep.dir` of a multirun."""
+    _folder.clear()
+    _folder[key] = folder
+
+
+def stop_message(argv: Sequence[str]) -> str:
+    """Say that nothing is lost, with the command that continues; `argv` is the command line that was stopped."""
+    if not _folder:
+        return "Stopped before the run had a folder: start it again with the same command."
+    ((key, folder),) = _folder.items()
+    words = [word for word in argv[1:] if not word.startswith(tuple(f"{known}=" for known in _FOLDER_KEYS))]
+    command = [*_program(argv[0]), *words, f"{key}={_as_override(folder)}"]
+    line = subprocess.list2cmdline(command) if sys.platform == "win32" else shlex.join(command)
+    return f"Stopped. Nothing is lost; this continues:\n  {line}"
+
+
+def _program(path: str) -> list[str]:
+    """Name the program as it was started: a script, or a module run with `python -m`."""
+    if path.endswith(".py"):
+        return [sys.executable, "-m", f"mva.apps.{Path(path).stem}"]
+    return [path]
+
+
+def _as_override(folder: str) -> str:
+    """Quote a folder for Hydra's grammar, where it holds `=`, `,` or other signs of it."""
+    if set(folder) <= _PLAIN:
+        return folder
+    escaped = folder.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
