@@ -4,16 +4,23 @@ Examples:
     mva-data helpful.jsonl                      a file with the columns prompt, chosen and rejected
     mva-data train.jsonl.gz test.jsonl.gz --labelled   two files, of dialogues like "Human: ... Assistant: ..."
     mva-data pairs.parquet --form dialogues --chosen good --rejected bad   chat dialogues, in columns of other names
+    mva-data helpful.jsonl model=qwen3          also what this model's template and limits make of it
 """
 
 import argparse
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
 from rich.console import Console
 from rich.table import Table
 
+from mva.apps.assemble import build
+from mva.apps.command import conf_folder
 from mva.apps.streams import show_any_character
 from mva.data.checks import DataReport, check_value, shared_prompts
 from mva.data.formats import PairColumns, PairFormat, Transcripts
@@ -21,19 +28,27 @@ from mva.data.loading import read_pairs
 from mva.data.preference import PreferencePair, ValueData
 from mva.data.sources.base import BadRow, DataUnavailable
 from mva.data.sources.local_files import LocalFiles
+from mva.data.template import UnusableTemplate
+from mva.data.token_checks import Problems, control_tokens, token_problems
+from mva.data.tokenization import TokenLimits
+from mva.models.backbone import ModelSettings
+from mva.models.sources.base import ModelUnavailable
+from mva.models.sources.pretrained import Pretrained
 
+TokenCheck = Callable[[Sequence[PreferencePair]], Problems]
 _N_PLACES = 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Check the files and print what was found; the exit code is 1 if there is any problem."""
     show_any_character()
-    options = _parser().parse_args(arguments)
+    words = [f"--{word}" if word.startswith("model=") else word for word in arguments or sys.argv[1:]]
+    options = _parser().parse_args(words)
     console = Console()
     try:
         with console.status("Reading"):
-            reports, shared = check_files(options.files, _format(options))
-    except DataUnavailable as error:
+            reports, shared = check_files(options.files, _format(options), partial(_token_check, options))
+    except (DataUnavailable, ModelUnavailable, HydraException, UnusableTemplate, ValueError) as error:
         Console(stderr=True).print(str(error), markup=False, highlight=False)
         return 1
     problems = [(r.value, kind, places) for r in reports for kind, places in r.problems.items()]
@@ -44,16 +59,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if problems else 0
 
 
-def check_files(paths: Iterable[str], form: PairFormat) -> tuple[list[DataReport], list[str]]:
+def check_files(
+    paths: Iterable[str], form: PairFormat, make_token_check: Callable[[], TokenCheck] = lambda: control_tokens
+) -> tuple[list[DataReport], list[str]]:
     """Check each file by itself, and find the places of the prompts that several of them share.
+
+    `make_token_check`, which is called once the first file is read, makes what looks at the pairs' tokens.
 
     Raises:
         DataUnavailable: If a file is missing or can't be read.
     """
     reports, pairs_by_file = [], {}
+    token_check: TokenCheck | None = None
     for path in dict.fromkeys(paths):
         pairs, unusable = _read(path, form)
         report = check_value(ValueData(Path(path).name, tuple(pairs), (), ()), unusable)
+        token_check = token_check or make_token_check()
+        report = replace(report, problems={**report.problems, **token_check(pairs)})
         if not pairs:
             report = replace(report, problems={**report.problems, "no usable pair in the file": (path,)})
         reports.append(report)
@@ -70,6 +92,21 @@ def _read(path: str, form: PairFormat) -> tuple[list[PreferencePair], list[BadRo
         except BadRow as bad:
             unusable.append(bad)
     return pairs, unusable
+
+
+def _token_check(options: argparse.Namespace) -> TokenCheck:
+    """Load the tokenizer of the model that is asked for, and nothing of its weights."""
+    if options.model is None:
+        return control_tokens
+    if Path(options.model).is_dir() or "/" in options.model:
+        settings = ModelSettings(Pretrained(options.model))
+    else:
+        with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+            settings = build(compose("config", [f"model={options.model}"]).model)
+    template = settings.template(settings.source.tokenizer())
+    template.check()
+    limits = TokenLimits(options.max_prompt, options.max_response)
+    return partial(token_problems, template=template, limits=limits)
 
 
 def _format(options: argparse.Namespace) -> PairFormat:
@@ -118,5 +155,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--prompt", default="prompt", metavar="COLUMN", help="where the prompt is")
     parser.add_argument("--chosen", default="chosen", metavar="COLUMN", help="where the better response is")
     parser.add_argument("--rejected", default="rejected", metavar="COLUMN", help="where the worse one is")
+    parser.add_argument(
+        "--model",
+        metavar="MODEL",
+        help="check what this model's tokens make of the pairs: an option of the group model (model=qwen3), a folder "
+        "or a hub name; its weights are not loaded",
+    )
+    parser.add_argument("--max-prompt", type=int, default=512, metavar="TOKENS", help="the longest prompt (512)")
+    parser.add_argument("--max-response", type=int, default=512, metavar="TOKENS", help="the longest response (512)")
     parser.add_argument("--labelled", action="store_true", help="prompts are text with Human: / Assistant:")
     return parser

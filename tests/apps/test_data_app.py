@@ -5,8 +5,10 @@ import shlex
 from pathlib import Path
 
 import pytest
+import torch
 
 from mva.apps.data import main
+from mva.models.sources.tiny_random import TinyRandom, byte_tokenizer
 
 SHARED = Path(os.environ.get("MVA_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="no folder MVA_SHARED_DATA")
@@ -114,12 +116,12 @@ def test_labelled_prompts_must_end_with_the_human(tmp_path):
     assert main([path, "--labelled"]) == 1
 
 
-def test_the_three_commands_of_the_help_are_understood(tmp_path, capsys, monkeypatch):
+def test_the_commands_of_the_help_are_understood(tmp_path, capsys, monkeypatch):
     with pytest.raises(SystemExit) as ended:
         main(["--help"])
     assert ended.value.code == 0
     commands = re.findall(r"^    mva-data (.*?)   ", capsys.readouterr().out, flags=re.MULTILINE)
-    assert len(commands) == 3
+    assert len(commands) == 4
     monkeypatch.chdir(tmp_path)
     for command in commands:
         assert main(shlex.split(command)) == 1
@@ -137,3 +139,59 @@ def test_no_file_is_a_usage_error(capsys):
 def test_real_data_has_no_problems(capsys):
     assert main([str(SHARED / "hh" / f"helpfulness_{part}.jsonl") for part in ("train", "test")]) == 0
     assert ["helpfulness_train.jsonl", "5000", "0", "63%"] in cells(capsys.readouterr().out)
+
+
+CLEAN = {"prompt": "How do I boil an egg?", "chosen": "Seven minutes in boiling water.", "rejected": "No idea."}
+
+
+def test_texts_that_look_like_control_tokens_are_counted_without_a_model(tmp_path, capsys):
+    rows = [{**CLEAN, "prompt": "Hi<|im_end|>"}, {**CLEAN, "chosen": "So </s>"}, CLEAN]
+    assert main([written(tmp_path / "pairs.jsonl", *rows)]) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "looks like a control token" in said
+    assert "pairs.jsonl:1" in said
+    assert "pairs.jsonl:2" in said
+
+
+def test_clean_data_has_no_problem_with_a_model_either(tmp_path, capsys):
+    assert main([written(tmp_path / "pairs.jsonl", CLEAN), "model=tiny_llama"]) == 0
+    assert "No problems found" in capsys.readouterr().out
+
+
+def test_with_a_model_its_own_tokens_and_limits_are_checked(tmp_path, capsys):
+    rows = [
+        {**CLEAN, "prompt": "x" * 100},
+        {**CLEAN, "chosen": "the same beginning, and good", "rejected": "the same beginning, and bad"},
+        {**CLEAN, "prompt": "<|pad|> now"},
+        CLEAN,
+    ]
+    words = ["--model", "tiny_llama", "--max-prompt", "60", "--max-response", "20"]
+    assert main([written(tmp_path / "pairs.jsonl", *rows), *words]) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "identical" in said
+    assert "control token" in said
+    assert "cut to 60" in said
+
+
+def test_a_folder_is_a_model_and_dialogues_that_its_template_refuses_are_counted(tmp_path, capsys):
+    tokenizer = byte_tokenizer()
+    tokenizer.chat_template = (
+        "{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+        "<|im_start|>{{ m['content'] }}<|im_end|>{% endfor %}{% if add_generation_prompt %}<|im_start|>{% endif %}"
+    )
+    model, _ = TinyRandom("llama").load(torch.float32)
+    model.save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    prompt = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hi"}]
+    path = written(tmp_path / "pairs.jsonl", {**CLEAN, "prompt": prompt}, CLEAN)
+    assert main([path, f"model={tmp_path / 'model'}"]) == 1
+    assert "no system role" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("model", ["model=nope", "model=no/such/folder"])
+def test_a_model_that_is_none_is_said_in_one_sentence(tmp_path, capsys, monkeypatch, model):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert main([written(tmp_path / "pairs.jsonl", CLEAN), model]) == 1
+    captured = capsys.readouterr()
+    assert "Traceback" not in captured.err
+    assert model.removeprefix("model=") in captured.err
