@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+_ADDED = "added"
+
 
 def fingerprint(spec: object) -> str:
     """Hash JSON-able data: the sha256 (hex) of its canonical JSON form.
@@ -33,10 +35,25 @@ def tensors_fingerprint(tensors: Iterable[tuple[str, Tensor]]) -> str:
     return digest.hexdigest()
 
 
+def added(default: Any) -> Any:
+    """Declare a dataclass field that is no part of the component's description while it has its default."""
+    return dataclasses.field(default=default, metadata={_ADDED: True})
+
+
+def _counts(field: "dataclasses.Field[Any]", component: object) -> bool:
+    return not field.metadata.get(_ADDED) or getattr(component, field.name) != field.default
+
+
 def describe(component: object) -> Any:
-    """Turn a configured component (nested dataclasses) into plain data: its class and its settings."""
+    """Turn a configured component (nested dataclasses) into plain data: its class and its settings.
+
+    A setting that a later version added is declared with `added(default)`: at its default it is left out, so that the
+    addresses of what is stored already stay what they are.
+    """
     if dataclasses.is_dataclass(component) and not isinstance(component, type):
-        settings = {f.name: describe(getattr(component, f.name)) for f in dataclasses.fields(component)}
+        settings = {
+            f.name: describe(getattr(component, f.name)) for f in dataclasses.fields(component) if _counts(f, component)
+        }
         return {"class": f"{type(component).__module__}.{type(component).__qualname__}", **settings}
     if isinstance(component, Mapping):
         return {str(name): describe(part) for name, part in component.items()}

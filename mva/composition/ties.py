@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -17,40 +17,47 @@ class Ties:
 
     1. Trim: of each vector keep the share `density` of its entries, largest magnitude first, over all modules.
     2. Elect: the sign of an entry is `gamma = sign(sum_i omega_i theta_i)`.
-    3. Merge: the mean of the entries `omega_i theta_i` that are not zero and have the sign gamma.
+    3. Merge: the mean of the entries `omega_i theta_i` that are not zero and have the sign gamma; the sum of those
+       entries is divided by how many there are (`normalise="count"`) or by the sum of their |omega_i| ("weights").
 
     Coefficients that all equal lambda give the published `lambda * TIES(theta)`. A vector with coefficient 0 neither
-    votes nor counts, so that one-hot coefficients reproduce the (trimmed) vector. The mean divides by how many
-    agree, not by the sum of the coefficients: where two vectors agree, it is half of the linear combination, and
-    the step from coefficient 0 to a tiny one is not continuous. Hence look at the box, not at the simplex alone.
+    votes nor counts, so that one-hot coefficients reproduce the (trimmed) vector. Divided by the count, the mean is
+    half of the linear combination where two vectors agree, and the step from coefficient 0 to a tiny one is not
+    continuous: look at the box, not at the simplex alone. Divided by the weights, as public merging tools do, it is a
+    weighted average: continuous, and the same for omega and 2 omega.
 
     PEFT's `ties` does the same to A and B apart, module by module, with signs elected before the weights.
     """
 
     density: float = 0.2
+    normalise: Literal["count", "weights"] = "count"
     linear: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Refuse a share that is none.
 
         Raises:
-            ValueError: If `density` is outside (0, 1].
+            ValueError: If `density` is outside (0, 1], or `normalise` is another word.
         """
+        if self.normalise not in ("count", "weights"):
+            raise ValueError(f"composition.normalise is '{self.normalise}': choose count or weights.")
         if not 0 < self.density <= 1:
             raise ValueError(f"composition.density is {self.density}: the share of entries kept lies in (0, 1].")
 
     @property
     def name(self) -> str:
-        """The density is part of the name: candidates of different densities differ."""
-        return f"ties {self.density:g}"
+        """The settings are part of the name: candidates of different densities differ."""
+        return f"ties {self.density:g}" + (" by weights" if self.normalise == "weights" else "")
 
     def compose(self, vectors: Sequence[ValueVector], coefficients: Mapping[str, float]) -> ValueVector:
         """Trim every vector, then elect and merge module by module."""
         trimmed = [(coefficients[v.value], _trim(v, self.density)) for v in vectors]
         factors = {}
         for module in modules_of(vectors):
-            scaled = [omega * updates[module] for omega, updates in trimmed if module in updates]
-            factors[module] = full_rank(_disjoint_mean(torch.stack(scaled)))
+            present = [(omega, updates[module]) for omega, updates in trimmed if module in updates]
+            scaled = torch.stack([omega * update for omega, update in present])
+            shares = [abs(omega) if self.normalise == "weights" else 1.0 for omega, _ in present]
+            factors[module] = full_rank(_disjoint_mean(scaled, torch.tensor(shares).to(scaled)))
         return composed(vectors, coefficients, factors, name=self.name)
 
 
@@ -65,8 +72,12 @@ def _trim(vector: ValueVector, density: float) -> dict[str, Tensor]:
     return {module: update * (update.abs() >= threshold) for module, update in updates.items()}
 
 
-def _disjoint_mean(updates: Tensor) -> Tensor:
-    """Shape: `(n_vectors, d_out, d_in) -> (d_out, d_in)`; zero where nobody votes or the votes cancel."""
+def _disjoint_mean(updates: Tensor, shares: Tensor) -> Tensor:
+    """Divide the sum of the entries that agree by their shares; zero where nobody votes or the votes cancel.
+
+    Shape: `(n_vectors, d_out, d_in)` and `(n_vectors,)` -> `(d_out, d_in)`.
+    """
     signs = updates.sign()
     agreeing = (signs == updates.sum(dim=0).sign()) & (signs != 0)
-    return (updates * agreeing).sum(dim=0) / agreeing.sum(dim=0).clamp(min=1)
+    total = (agreeing * shares[:, None, None]).sum(dim=0)
+    return (updates * agreeing).sum(dim=0) / torch.where(total > 0, total, 1.0)

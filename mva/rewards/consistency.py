@@ -16,7 +16,8 @@ class Consistency:
     """Train on the pairs whose consistency is at least `threshold`.
 
     A pair's reward gaps are `g_v = (r_v(x, chosen) - r_v(x, rejected)) / s_v`, where `s_v` is the root mean square of
-    the gaps of value v over all pairs (rewards have no common unit). Its consistency is their cosine with the vector of
+    the gaps of value v over all pairs (rewards have no common unit); `scaled=False` takes the paper's plain gaps,
+    `s_v = 1`. Its consistency is their cosine with the vector of
     ones,
 
         sum_v g_v / (sqrt(n) ||g||)   in [-1, 1]:
@@ -27,6 +28,7 @@ class Consistency:
     """
 
     threshold: float = 0.0
+    scaled: bool = True
 
     def __post_init__(self) -> None:
         """Refuse a threshold that no pair can fail, or none can meet.
@@ -44,7 +46,8 @@ class Consistency:
             ValueError: If a value has no pair left.
         """
         gaps = {value: _gaps(some.train, rewards) for value, some in data.items()}
-        scale = torch.cat(list(gaps.values())).square().mean(dim=0).sqrt()
+        everything = torch.cat(list(gaps.values()))
+        scale = everything.square().mean(dim=0).sqrt() if self.scaled else torch.ones_like(everything[0])
         kept = {}
         for value, some in data.items():
             keep = consistency(gaps[value] / scale.clamp(min=1e-12)) >= self.threshold

@@ -13,7 +13,10 @@ Factors = Mapping[str, LowRank]
 
 
 class Constraint(Protocol):
-    """A set that a vector is held to, as a frozen dataclass of settings: part of the vector's identity."""
+    """A set that a vector is held to, as a frozen dataclass of settings: part of the vector's identity.
+
+    A constraint whose `acts_on` is "gradient" is applied before every optimizer step, to the factors' gradients.
+    """
 
     def prepare(self, earlier: Sequence[Factors]) -> Callable[[Factors], None]:
         """Look at the earlier vectors once; return what projects the current one onto the set, in place.
@@ -36,6 +39,17 @@ class Projection(Callback):
         self._project = self._constraint.prepare(earlier)
 
     @torch.no_grad()
+    def on_before_optimizer_step(self, *_arguments: Any) -> None:
+        """Project the gradients, if the constraint acts on them."""
+        if self._on_gradients:
+            self._project(self._current())
+
+    @torch.no_grad()
     def on_train_batch_end(self, *_arguments: Any) -> None:
-        """Project."""
-        self._project(self._current())
+        """Project the vector, if the constraint acts on it."""
+        if not self._on_gradients:
+            self._project(self._current())
+
+    @property
+    def _on_gradients(self) -> bool:
+        return getattr(self._constraint, "acts_on", "vector") == "gradient"

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import inf
+from math import ceil, inf
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from mva.fingerprint import added
 from mva.models.value_vector import LowRank
 from mva.training.constraint import Factors
 
@@ -19,6 +21,10 @@ class OrthogonalComplement:
     carry the share `energy` of their squared Frobenius norm: what is added to a module's output never points where the
     earlier updates mostly point. Modules that no earlier vector adapts are free.
 
+    Two variants: `directions` closes this share of the singular directions, the leading ones, whatever energy they
+    carry; `acts_on="gradient"` projects the gradient of B before every optimizer step instead of the vector after it
+    (an optimizer that scales entries apart, as AdamW, then leaves the complement again, and nothing bounds the norm).
+
     Source: arXiv 2509.24610 (singular value decomposition of the earlier update, projection onto the orthogonal
     complement of its principal subspace, bounded spectral norm). Here the factor B is projected, which is the same as
     to project the update from the left.
@@ -26,13 +32,20 @@ class OrthogonalComplement:
 
     energy: float = 0.9
     spectral_bound: float = 2.0
+    directions: float | None = added(None)
+    acts_on: Literal["vector", "gradient"] = added("vector")
 
     def __post_init__(self) -> None:
         """Refuse what bounds nothing.
 
         Raises:
-            ValueError: If `energy` is not in (0, 1] or `spectral_bound` not positive.
+            ValueError: If `energy` or `directions` is not in (0, 1], `spectral_bound` not positive, or `acts_on` no known
+                word.
         """
+        if self.directions is not None and not 0 < self.directions <= 1:
+            raise ValueError(f"plan.constraint.directions is {self.directions}: a share in (0, 1], or null.")
+        if self.acts_on not in ("vector", "gradient"):
+            raise ValueError(f"plan.constraint.acts_on is '{self.acts_on}': choose vector or gradient.")
         if not 0 < self.energy <= 1 or not 0 < self.spectral_bound <= inf:
             raise ValueError(
                 f"plan.constraint: energy is {self.energy} and spectral_bound {self.spectral_bound}: "
@@ -46,8 +59,13 @@ class OrthogonalComplement:
 
         def project(current: Factors) -> None:
             for name, factor in current.items():
-                if name in bases:
-                    _project(factor, *bases[name])
+                if name not in bases:
+                    continue
+                basis, bound = bases[name]
+                if self.acts_on == "vector":
+                    _project(factor, basis, bound)
+                elif factor.b.grad is not None:
+                    factor.b.grad -= basis @ (basis.T @ factor.b.grad)
 
         return project
 
@@ -57,6 +75,8 @@ class OrthogonalComplement:
         u, s, _ = torch.linalg.svd(whole, full_matrices=False)
         carried = s.square().cumsum(0) / s.square().sum().clamp(min=torch.finfo(s.dtype).tiny)
         count = int((carried < self.energy).sum()) + 1
+        if self.directions is not None:
+            count = ceil(self.directions * len(s))
         largest = max(float(torch.linalg.matrix_norm(_in_output_space(factor), 2)) for factor in updates)
         return u[:, :count], self.spectral_bound * largest
 

@@ -4,7 +4,7 @@ from peft.utils.merge_utils import ties as peft_ties
 
 from mva.composition.ties import Ties
 from mva.composition.updates import full_rank
-from mva.models.value_vector import ValueVector
+from mva.models.value_vector import LowRank, ValueVector
 
 
 def vectors(**rows):
@@ -76,3 +76,35 @@ def test_of_dense_updates_peft_says_the_same(density):
 def test_refuses_a_share_that_is_none(density):
     with pytest.raises(ValueError, match=r"composition\.density is .* lies in \(0, 1\]"):
         Ties(density=density)
+
+
+@pytest.mark.parametrize("omegas", [(0.3, 0.9), (1.0, 1.0), (2.0, 0.5), (-0.5, 1.0)])
+def test_divided_by_the_weights_it_is_the_weighted_mean_of_what_agrees(omegas):
+    vectors = [
+        ValueVector(name, {"m": LowRank(torch.eye(3, dtype=torch.float64), matrix, 1.0)}, "base")
+        for name, matrix in (
+            ("a", torch.tensor([[4.0, -1.0, 0.0], [2.0, 2.0, -3.0]], dtype=torch.float64)),
+            ("b", torch.tensor([[1.0, 5.0, 6.0], [-1.0, 2.0, -1.0]], dtype=torch.float64)),
+        )
+    ]
+    coefficients = dict(zip("ab", omegas, strict=True))
+    merged = Ties(density=1.0, normalise="weights").compose(vectors, coefficients).factors["m"].update()
+    for i in range(2):
+        for j in range(3):
+            entries = [(omega, float(v.factors["m"].update()[i, j])) for omega, v in zip(omegas, vectors, strict=True)]
+            total = sum(omega * entry for omega, entry in entries)
+            agreeing = [(omega, entry) for omega, entry in entries if omega * entry * total > 0]
+            expected = sum(o * e for o, e in agreeing) / sum(abs(o) for o, _ in agreeing) if agreeing else 0.0
+            assert float(merged[i, j]) == pytest.approx(expected)
+
+
+def test_weights_do_not_change_the_scale_and_are_part_of_the_name():
+    vector = ValueVector("a", {"m": LowRank(torch.eye(2), torch.tensor([[1.0, 2.0]]), 1.0)}, "base")
+    by_weights = Ties(density=1.0, normalise="weights")
+    for omega in (0.5, 1.0, 3.0):
+        torch.testing.assert_close(
+            by_weights.compose([vector], {"a": omega}).factors["m"].update(), vector.factors["m"].update()
+        )
+    assert (Ties().name, Ties(normalise="weights").name) == ("ties 0.2", "ties 0.2 by weights")
+    with pytest.raises(ValueError, match=r"composition\.normalise is 'sum'"):
+        Ties(normalise="sum")
