@@ -39,8 +39,7 @@ class OrthogonalComplement:
         """Refuse what bounds nothing.
 
         Raises:
-            ValueError: If `energy` or `directions` is not in (0, 1], `spectral_bound` not positive, or `acts_on` no known
-                word.
+            ValueError: If a share is not in (0, 1], `spectral_bound` not positive, or `acts_on` an unknown word.
         """
         if self.directions is not None and not 0 < self.directions <= 1:
             raise ValueError(f"plan.constraint.directions is {self.directions}: a share in (0, 1], or null.")
