@@ -10,6 +10,7 @@ from mva.apps import assemble
 from mva.apps.workflow import Workflow
 from mva.models.adapter_fit import doubts, fit_to, same_adapters
 from mva.models.foreign_adapters import PeftAdapter, read_peft_adapter
+from mva.models.sources.published import published
 from mva.models.value_vector import ValueVector
 
 
@@ -59,8 +60,9 @@ def vectors_of(workflow: Workflow, adapters: Mapping[str, PeftAdapter]) -> list[
     with stages.stage("Fit the adapters to the model"):
         values = workflow.session.experiment.space.values
         vectors = [fit_to(adapters[value], backbone, value=value) for value in values]
+        note = published(workflow.session.experiment.model.source).note
         for value in values:
-            stages.tell(f"{value}: {line}" for line in doubts(adapters[value], backbone))
+            stages.tell(f"{value}: {line}" for line in doubts(adapters[value], backbone, note=note))
         stages.tell(same_adapters(adapters))
     return vectors
 

@@ -108,7 +108,9 @@ def _with_new_keys(before: Any, now: Any) -> Any:
     if not isinstance(before, dict) or not isinstance(now, dict):
         return before
     shared = {key: part if key in _OPEN else _with_new_keys(part, now.get(key)) for key, part in before.items()}
-    return {**now, **shared}
+    # A run that did not know of such a mapping had nothing in it.
+    new = {key: {} if key in _OPEN and isinstance(part, dict) else part for key, part in now.items()}
+    return {**new, **shared}
 
 
 def _git_revision() -> str | None:

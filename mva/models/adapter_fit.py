@@ -5,9 +5,10 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import torch
 from peft import LoraConfig
 from peft.tuners.tuners_utils import check_target_module_exists
-from torch import nn
+from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from mva.models.adapter_files import CONFIG, VECTOR, WEIGHTS, BrokenAdapter, read_json
@@ -29,6 +30,8 @@ def fit_to(adapter: PeftAdapter, backbone: Backbone, *, value: str) -> ValueVect
     modules = dict(backbone.model.named_modules())
     for name, factor in adapter.factors.items():
         _check_module(name, factor, modules, adapter, backbone)
+    for name, weight in adapter.base_weights.items():
+        _check_base_weight(name, weight, modules, adapter, backbone)
     targeted = set(_targeted(adapter.config, backbone.model))
     if missing := sorted(targeted - set(adapter.factors)):
         raise BrokenAdapter(
@@ -42,8 +45,11 @@ def fit_to(adapter: PeftAdapter, backbone: Backbone, *, value: str) -> ValueVect
     return ValueVector(value, adapter.factors, backbone.fingerprint, adapter.key, metadata)
 
 
-def doubts(adapter: PeftAdapter, backbone: Backbone) -> list[str]:
-    """Say what makes it doubtful that the adapter belongs on this backbone, or does anything there."""
+def doubts(adapter: PeftAdapter, backbone: Backbone, *, note: str | None = None) -> list[str]:
+    """Say what makes it doubtful that the adapter belongs on this backbone, or does anything there.
+
+    `note` says how the backbone's weights differ from those of their name (see `Published`), if they do.
+    """
     lines = []
     base = adapter.config.base_model_name_or_path
     if base is None:
@@ -53,10 +59,11 @@ def doubts(adapter: PeftAdapter, backbone: Backbone) -> list[str]:
             f"{adapter.folder} names {base} as its base; its modules and shapes fit {backbone.name}: "
             f"make sure that the weights are the same"
         )
-    if (adapter.folder / VECTOR).is_file():
-        trained_on = read_json(adapter.folder / VECTOR).get("base")
-        if trained_on != backbone.fingerprint:
-            lines.append(f"{adapter.folder} was trained on other weights than {backbone.name}, or in another dtype")
+    trained_on = read_json(adapter.folder / VECTOR).get("base") if (adapter.folder / VECTOR).is_file() else None
+    if trained_on not in (None, "", backbone.fingerprint):
+        lines.append(f"{adapter.folder} was trained on other weights than {backbone.name}, or in another dtype")
+    if note is not None and trained_on != backbone.fingerprint:
+        lines.append(note)
     if not any(bool(factor.b.any() and factor.a.any()) for factor in adapter.factors.values()):
         lines.append(f"{adapter.folder} changes nothing: the update of every module is zero")
     return lines
@@ -94,6 +101,21 @@ def _check_module(
             f"{adapter.folder} adapts {name}, whose weights {backbone.name} shares with its embeddings: merged, the "
             f"update would reach both."
         )
+
+
+def _check_base_weight(
+    name: str, stored: Tensor, modules: Mapping[str, nn.Module], adapter: PeftAdapter, backbone: Backbone
+) -> None:
+    """Refuse weights that the adapter brings along and that are not the backbone's own, to the coarser precision."""
+    own = getattr(modules.get(name), "weight", None)
+    if isinstance(own, Tensor) and own.shape == stored.shape:
+        stored = stored.to(own.device)
+        if torch.equal(stored, own.to(stored.dtype)) or torch.equal(stored.to(own.dtype), own):
+            return
+    raise BrokenAdapter(
+        f"{adapter.folder / WEIGHTS} brings weights of its own for {name}, other ones than those of {backbone.name}: only "
+        f"low-rank updates can be combined."
+    )
 
 
 def _targeted(config: LoraConfig, model: Any) -> Iterator[str]:

@@ -50,15 +50,20 @@ _REASONS = {
     "task_type": "it was not trained on a causal language model",
 }
 _KEY = re.compile(r"(?P<module>.+)\.lora_(?P<side>[AB])\.weight")
+_BASE_WEIGHT = re.compile(r"(?P<module>(?!.*\.lora_).+?)(\.base_layer)?\.weight")
 
 
 @dataclass(frozen=True)
 class PeftAdapter:
-    """What a PEFT folder holds: the update of each module, and the configuration that says which modules there are."""
+    """What a PEFT folder holds: the update of each module, and the configuration that says which modules there are.
+
+    `base_weights` are the base's own weights by module: PEFT saves embeddings and head along where the head is adapted.
+    """
 
     folder: Path
     config: LoraConfig
     factors: Mapping[str, LowRank]
+    base_weights: Mapping[str, Tensor]
 
     @property
     def key(self) -> str:
@@ -80,12 +85,13 @@ def read_peft_adapter(folder: Path) -> PeftAdapter:
     _check_settings(settings, folder)
     config = _lora_config(settings, folder)
     tensors = read_tensors(folder / WEIGHTS)
-    modules = sorted({_module_of(key, folder) for key in tensors})
-    if not modules:
-        raise BrokenAdapter(f"{folder / WEIGHTS} holds no factors: the adapter adapts nothing.")
     plain = {key.removeprefix(_PREFIX): tensor for key, tensor in tensors.items()}
     if len(plain) < len(tensors):
         raise BrokenAdapter(f"{folder / WEIGHTS} names a factor twice, with and without the prefix '{_PREFIX}'.")
+    base_weights = {match["module"]: plain.pop(key) for key in list(plain) if (match := _BASE_WEIGHT.fullmatch(key))}
+    modules = sorted({_module_of(key, folder) for key in plain})
+    if not modules:
+        raise BrokenAdapter(f"{folder / WEIGHTS} holds no factors: the adapter adapts nothing.")
     factors = {module: _factor(module, plain, config, folder) for module in modules}
     for module in modules:
         if config.target_modules != ALL_LINEAR and not _targets(config, module, folder):
@@ -93,7 +99,7 @@ def read_peft_adapter(folder: Path) -> PeftAdapter:
                 f"{folder / WEIGHTS} holds factors of {module}, which {CONFIG} does not target: the two files do not "
                 f"belong together."
             )
-    return PeftAdapter(folder, config, factors)
+    return PeftAdapter(folder, config, factors, base_weights)
 
 
 def _check_files(folder: Path) -> None:

@@ -107,6 +107,9 @@ def _coefficients(export: Export) -> Iterator[list[str]]:
 
 def _scores(export: Export) -> str:
     lines = {line["split"]: line for line in export.run.candidates if line["id"] == export.candidate.id}
+    failed = {line["id"]: line["failed"] for line in export.run.failed}
+    if export.candidate.id in failed:
+        return f"This combination could not be scored: {plain(failed[export.candidate.id])}"
     if not lines:
         return "This combination was not scored."
     columns, rows = ["value"], []
@@ -145,9 +148,10 @@ def _data(run: RunFiles, settings: Mapping[str, Any]) -> str:
         rows.append([value, *numbers, _in_words(sources.get(value, {}).get("train"))])
     if not rows:
         return "The run's folder has no record of its data."
-    return "Pairs of a chosen and a rejected response.\n\n" + _table(
-        ["value", "train", "validation", "held out", "source"], rows
-    )
+    changed = ", ".join(map(plain, run.data_changed))
+    note = f" The data of {changed} was edited while the run went on; earlier results are left out." if changed else ""
+    table = _table(["value", "train", "validation", "held out", "source"], rows)
+    return f"Pairs of a chosen and a rejected response.{note}\n\n{table}"
 
 
 def _in_words(source: object) -> str:

@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 from mva.apps import brought, explore, export, judge, report, serve
 from mva.apps.command import conf_folder
 from mva.apps.help import READERS
-from mva.apps.run_folder import identity
+from mva.apps.run_folder import FolderInUse, identity, open_run_folder
 from mva.models.sources.tiny_random import TinyRandom
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
@@ -185,14 +185,18 @@ def test_values_that_are_stated_and_agree_give_the_order(adapters, tmp_path):
     assert json.loads((tmp_path / "r" / "front.json").read_text())["values"] == ["helpful", "honest"]
 
 
-def test_a_run_folder_from_before_there_was_the_key_is_the_same_run(folder):
+def test_a_run_folder_from_before_there_was_the_key_is_the_same_run(folder, tmp_path):
     config = OmegaConf.load(folder / "config.yaml")
     assert "helpful" in config.adapters
     other = OmegaConf.merge(config)
     del other["adapters"]
-    assert identity(other) != identity(config)
+    (tmp_path / "old").mkdir()
+    OmegaConf.save(other, tmp_path / "old" / "config.yaml")
+    with pytest.raises(FolderInUse):
+        open_run_folder(tmp_path / "old", config)
     config.adapters = {}
     assert identity(other) == identity(config)
+    assert open_run_folder(tmp_path / "old", config) == tmp_path / "old"
 
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "adapters.md").read_text()

@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import shutil
 import subprocess
 import sys
 
@@ -13,6 +14,8 @@ from omegaconf import OmegaConf
 from peft import LoraConfig, PeftModel, get_peft_model
 
 from mva.apps import explore, export
+from mva.evaluation.ledger import Ledger
+from mva.extrapolation.candidate import Candidate
 from mva.models.adapter_files import save_adapter
 from mva.models.backbone import load_backbone
 from mva.models.sources.tiny_random import TinyRandom
@@ -159,6 +162,16 @@ def test_the_card_of_what_was_not_scored_says_so(home, tmp_path, capsys):
     assert json.loads((tmp_path / "one" / "adapter_config.json").read_text())["r"] == 2
 
 
+def test_the_card_of_what_could_not_be_scored_says_why(home, tmp_path):
+    shutil.copytree(home / "run", tmp_path / "run")
+    candidate = Candidate({"helpful": 9.0, "honest": 9.0})
+    key = json.loads((tmp_path / "run" / "evaluations.json").read_text())["keys"]["validation"]
+    Ledger(tmp_path / "run").add_failed(candidate, "its logits <overflow>", split="validation", key=key)
+    words = ["coefficients.helpful=9", "coefficients.honest=9", f"export.to={tmp_path / 'one'}"]
+    assert start(export, f"run={tmp_path / 'run'}", *words) == 0
+    assert "could not be scored: its logits &lt;overflow&gt;" in (tmp_path / "one" / "README.md").read_text()
+
+
 # A run's folder as it was written before vectors knew their base: its configuration alone says which.
 @pytest.fixture
 def old_run(tmp_path, make_run_folder, vectors_of):
@@ -187,7 +200,7 @@ def test_the_default_models_adapter_names_the_hub_and_says_that_its_weights_diff
     config, card = exported(run, tmp_path / "one")
     assert config["base_model_name_or_path"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
     assert front_matter(card)["license"] == "apache-2.0"
-    assert "differ slightly from those of the hub" in card
+    assert "they differ slightly from those of the hub" in card
     ours, hubs = blocks(card)
     assert "SmolLM2Wheel(" in ours
     assert "load(torch.bfloat16)" in ours

@@ -237,6 +237,18 @@ def test_a_head_of_its_own_is_adapted_like_any_projection(tmp_path):
         torch.testing.assert_close(model(IDS).logits, expected, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_bases_own_weights_beside_an_adapted_head_are_checked(tmp_path, dtype):
+    model = get_peft_model(TinyRandom().load(torch.float32).model, LoraConfig(r=2, target_modules=["lm_head"]))
+    with pytest.warns(UserWarning, match="save_embedding_layers"):
+        model.to(dtype).save_pretrained(tmp_path)
+    adapter, backbone = read_peft_adapter(tmp_path), load_backbone(TinyRandom(), device="cpu")
+    assert adapter.base_weights
+    assert set(fit_to(adapter, backbone, value="helpful").factors) == {"lm_head"}
+    with pytest.raises(BrokenAdapter, match=r"brings weights of its own for .*: only low-rank updates"):
+        fit_to(adapter, load_backbone(TinyRandom(seed=1), device="cpu"), value="helpful")
+
+
 def test_experts_are_refused_by_name(tmp_path):
     torch.manual_seed(0)
     backbone = backbone_of()
@@ -289,7 +301,7 @@ def untargeted(tensors):
         (untargeted, r"factors of model\.layers\.0\.mlp\.up_proj, which adapter_config\.json does not target"),
         (lambda t: t.pop(f"{Q0}.lora_B.weight"), r"lacks lora_B of model\.layers\.0\.self_attn\.q_proj"),
         (lambda t: t.pop(f"{Q0}.lora_A.weight"), r"lacks lora_A of model\.layers\.0\.self_attn\.q_proj"),
-        (lambda t: t.update({"base_model.model.lm_head.weight": torch.ones(2, 2)}), r"lm_head\.weight', a tensor that"),
+        (lambda t: t.update({"base_model.model.lm_head.bias": torch.ones(2)}), r"lm_head\.bias', a tensor that"),
         (lambda t: t.update({f"{Q0}.lora_A.default.weight": torch.ones(2, 2)}), r"lora_A\.default"),
         (lambda t: t.clear(), "holds no factors"),
     ],
@@ -398,6 +410,20 @@ def test_a_base_of_another_name_is_told_and_one_in_another_place_is_not(tmp_path
     configure(folder, base_model_name_or_path=base)
     lines = doubts(read_peft_adapter(folder), load_backbone(TinyRandom(), device="cpu"))
     assert lines == [] if said is None else [line for line in lines if said in line] == lines != []
+
+
+def test_how_the_base_differs_from_its_name_is_told_of_adapters_that_were_not_trained_on_it(tmp_path):
+    folder = saved_by_peft(tmp_path / "other", r=4, lora_alpha=7, target_modules=["q_proj"])
+    backbone = load_backbone(TinyRandom(), device="cpu")
+    assert doubts(read_peft_adapter(folder), backbone, note="rounded") == ["rounded"]
+    vector = fit_to(read_peft_adapter(folder), backbone, value="helpful")
+    save_adapter(vector, tmp_path / "own", base_model="tiny-llama")
+    assert doubts(read_peft_adapter(tmp_path / "own"), backbone, note="rounded") == []
+    stranger = replace(vector, base="of other weights")
+    save_adapter(stranger, tmp_path / "own", base_model="tiny-llama")
+    (other, note) = doubts(read_peft_adapter(tmp_path / "own"), backbone, note="rounded")
+    assert "trained on other weights" in other
+    assert note == "rounded"
 
 
 def test_an_adapter_that_was_never_trained_is_told(tmp_path):

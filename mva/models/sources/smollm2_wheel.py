@@ -60,8 +60,8 @@ class SmolLM2Wheel:
             code="import torch\n"
             "from mva.models.sources.smollm2_wheel import SmolLM2Wheel\n\n"
             'model, tokenizer = SmolLM2Wheel("~/.cache/mva").load(torch.float32)',
-            note=f"The run used the weights of the package {REQUIREMENT}, which are 4-bit ones converted to float32: "
-            f"they differ slightly from those of the hub, and so do the answers.",
+            note=f"The run's weights are those of the package {REQUIREMENT}, 4-bit ones converted to float32: they "
+            f"differ slightly from those of the hub, and so do the answers.",
         )
 
     def load(self, dtype: torch.dtype) -> Loaded:
