@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 
 from mva.models.sources.base import Loaded, ModelUnavailable
 from mva.models.sources.merged_adapter import adapter_config, merge_adapter
+from mva.models.sources.published import Published, of_path
 
 # What other tasks put on top of a model: a checkpoint that holds one of these was trained for something else.
 _HEADS = ("lm_head", "embed_out", "score", "classifier", "v_head", "value_head", "reward_head", "qa_outputs")
@@ -56,6 +57,14 @@ class Pretrained:
             return self._base.tokenizer()
         with self._explained():
             return AutoTokenizer.from_pretrained(self._place, revision=self.revision)
+
+    @property
+    def published(self) -> Published:
+        """Where others find it: a hub name and revision, or the folder's absolute path; of an adapter, its base."""
+        if Path(self.path).expanduser().is_dir() or self._base is None:
+            return of_path(self.path, self.revision)
+        below = self._base.published
+        return replace(below, adapters=(*below.adapters, self.path))
 
     def load(self, dtype: torch.dtype) -> Loaded:
         """Load with transformers; code from the hub is never run.
