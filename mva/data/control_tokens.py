@@ -1,7 +1,9 @@
 """Control tokens (`<|im_end|>`, `</s>`): what a chat template writes, and a text can't."""
 
+import re
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from itertools import zip_longest
 
 from transformers import PreTrainedTokenizerBase
 
@@ -28,6 +30,11 @@ class ControlTokens:
         marks = {*map(str, self._tokenizer.all_special_tokens), *added} - {""}
         return tuple(sorted(marks, key=lambda mark: (-len(mark), mark)))
 
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        # The longest mark comes first. Without any mark the pattern matches nothing.
+        return re.compile(f"({'|'.join(map(re.escape, self.marks)) or '(?!)'})")
+
     def found_in(self, text: str) -> list[str]:
         """List the control tokens that stand in a text."""
         return [mark for mark in self.marks if mark in text]
@@ -39,7 +46,7 @@ class ControlTokens:
             RefusedDialogue: If a content holds a control token's text, and this tokenizer gives a text other tokens
                 when it is tokenised in stretches. Not raised unless `strict`.
         """
-        if not any(self.found_in(content) for content in contents):
+        if not any(self._pattern.search(content) for content in contents):
             return self._encode(render(contents))
         placeholders = {mark: chr(_FIRST_PLACEHOLDER + k) for k, mark in enumerate(self.marks)}
         text = render([_replace_all(content, placeholders) for content in contents])
@@ -60,7 +67,8 @@ class ControlTokens:
         """
         ids: list[int] = []
         n_context = len(self._encode(context))
-        for stretch, mark in _split(text, self.marks):
+        pieces = self._pattern.split(text)  # stretches and marks in turn
+        for stretch, mark in zip_longest(pieces[::2], pieces[1::2], fillvalue=""):
             if stretch:
                 before, n_before = (context, n_context) if ids else ("", 0)
                 ids += self._encode(before + _replace_all(stretch, originals), as_text=True)[n_before:]
@@ -76,16 +84,3 @@ def _replace_all(text: str, replacements: dict[str, str]) -> str:
     for old, new in replacements.items():
         text = text.replace(old, new)
     return text
-
-
-def _split(text: str, marks: Sequence[str]) -> list[tuple[str, str]]:
-    """Cut a text behind every mark: `(text before the mark, mark)`; the last mark is empty."""
-    pieces = []
-    start = position = 0
-    while position < len(text):
-        mark = next((mark for mark in marks if text.startswith(mark, position)), "")
-        if mark:
-            pieces.append((text[start:position], mark))
-            start = position + len(mark)
-        position += len(mark) or 1
-    return [*pieces, (text[start:], "")]
