@@ -55,6 +55,12 @@ def test_the_run_folder_holds_everything_that_is_promised(smoke):
     assert list((run_folder / "wandb").glob("offline-run-*"))
 
 
+def test_every_file_of_a_run_folder_is_in_its_documentation(smoke):
+    text = (Path(__file__).parents[2] / "docs" / "run_folder.md").read_text(encoding="utf-8")
+    names = sorted(path.name for path in (smoke[0] / "run").iterdir())
+    assert [name for name in names if name not in text] == []
+
+
 def test_the_records_agree_with_each_other(smoke):
     run_folder = smoke[0] / "run"
     front = json.loads((run_folder / "front.json").read_text())
