@@ -3,8 +3,7 @@
 Examples:
     mva-data helpful.jsonl                      a file with the columns prompt, chosen and rejected
     mva-data train.jsonl.gz test.jsonl.gz --labelled   two files, of dialogues like "Human: ... Assistant: ..."
-    mva-data pairs.parquet --form dialogues --chosen good --rejected bad   chat dialogues, in columns of other names
-    mva-data helpful.jsonl model=qwen3          also what this model's template and limits make of it
+    mva-data pairs.parquet --form dialogues model=qwen3   chat dialogues, and what this model's tokens make of them
 """
 
 import argparse

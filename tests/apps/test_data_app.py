@@ -121,7 +121,7 @@ def test_the_commands_of_the_help_are_understood(tmp_path, capsys, monkeypatch):
         main(["--help"])
     assert ended.value.code == 0
     commands = re.findall(r"^    mva-data (.*?)   ", capsys.readouterr().out, flags=re.MULTILINE)
-    assert len(commands) == 4
+    assert len(commands) == 3
     monkeypatch.chdir(tmp_path)
     for command in commands:
         assert main(shlex.split(command)) == 1
