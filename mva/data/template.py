@@ -133,6 +133,12 @@ class Template:
             UnusableTemplate: If not; the message shows both texts where they part.
         """
         rendering, question = self.rendering, user_prompt("What is the time?")
+        renders_itself = type(self.tokenizer).apply_chat_template is not PreTrainedTokenizerBase.apply_chat_template
+        if self.tokenizer.chat_template is None and renders_itself:
+            raise UnusableTemplate(
+                f"The tokenizer {type(self.tokenizer).__name__} renders dialogues by code of its own, without a chat "
+                "template: take the model's tokenizer.json with its chat template."
+            )
         try:
             if rendering.system is not None:
                 rendering.check((Message("system", "Be kind."), *question))

@@ -6,7 +6,7 @@ from transformers import PreTrainedTokenizerFast
 
 from mva.data.preference import Message, user_prompt
 from mva.data.rendering import RefusedDialogue
-from mva.data.template import Template
+from mva.data.template import Template, UnusableTemplate
 from mva.models.sources.tiny_random import byte_tokenizer
 
 WORDS = ["<unk>", "<s>", "</s>", "Human", "Assistant", ":", "hello", "there", "<turn>", "</turn>"]
@@ -115,3 +115,14 @@ def test_generated_text_is_read_as_it_is_where_given_text_would_be_refused():
         template.conversation_ids(user_prompt("hello"), "YES")
     conversation = template.conversation_ids(user_prompt("hello"), "YES", strict=False)
     assert tokenizer.decode(conversation.ids[conversation.start :]) == "YES<|im_end|>"
+
+
+def test_a_tokenizer_that_renders_dialogues_by_its_own_code_is_refused():
+    class CodeBackend(PreTrainedTokenizerFast):
+        def apply_chat_template(self, *_, **__):
+            return "[INST] hello [/INST]"
+
+    plain = word_tokenizer()
+    Template(plain).check()
+    with pytest.raises(UnusableTemplate, match="CodeBackend renders dialogues by code of its own"):
+        Template(CodeBackend(tokenizer_object=plain.backend_tokenizer, unk_token="<unk>")).check()
