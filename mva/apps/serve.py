@@ -6,6 +6,7 @@ Examples:
     mva-serve run=FOLDER serve.host=0.0.0.0 serve.hosts=[gpu-box.lan]   for other machines: no password, no encryption
 """
 
+import json
 import os
 import socket
 import sys
@@ -105,10 +106,20 @@ def _speaker(run: RunFiles, config: DictConfig) -> Speaker:
             f"The run was made with another model than {backbone.name} in {config.model.dtype}: name it, model=... "
             f"model.dtype={stored['model']['dtype']} (its source was {_in_words(stored['model']['source'])})."
         )
+    _check_template(stored["model"], config.model)
     generation = {name: setting for name, setting in stored["evaluation"]["generation"].items() if name != "_target_"}
     if config.serve.max_new_tokens is not None:
         generation["max_new_tokens"] = int(config.serve.max_new_tokens)
     return Speaker(backbone, vectors, CoefficientSpace(names, **stored["extrapolation"]), GenerationSpec(**generation))
+
+
+def _check_template(stored: Mapping[str, Any], given: DictConfig) -> None:
+    """Check that prompts are rendered as they were in the run; runs made before a setting existed lack its key."""
+    for name, default in (("system_prompt", None), ("system_as_user", False), ("template_kwargs", {})):
+        in_run, here = stored.get(name, default), given.get(name, default)
+        if here != in_run:
+            words = [json.dumps(value, ensure_ascii=False, default=dict) for value in (in_run, here)]
+            raise ValueError(f"model.{name} is {words[1]}, and was {words[0]} in the run: give what the run had.")
 
 
 def _in_words(source: Mapping[str, Any]) -> str:

@@ -1,15 +1,20 @@
 """Control tokens (`<|im_end|>`, `</s>`): what a chat template writes, and a text can't."""
 
+import copy
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
-from itertools import zip_longest
+from itertools import chain, zip_longest
 
+from tokenizers import AddedToken
 from transformers import PreTrainedTokenizerBase
 
 from mva.data.rendering import RefusedDialogue
 
-_FIRST_PLACEHOLDER = 0xE000  # the private use area: no text of a known script holds these characters
+_PRIVATE_USE = (range(0xE000, 0xF900), range(0xF0000, 0xFFFFE))  # no text of a known script holds these characters
+# What is written around a thought keeps its ids in a text: answers may hold thoughts.
+_AROUND_THOUGHTS = re.compile("think|thought|reason", re.IGNORECASE)
+_MARK = re.compile(r"\W\S*\w\S*\W")  # <|user|>, [INST]; an added word or a run of blanks is none
 _HARMLESS = "x"
 # SentencePiece puts a blank before the first stretch of a text, and not before the others.
 _CONTEXTS = ("", "\n")
@@ -18,17 +23,38 @@ Render = Callable[[Sequence[str]], str]
 
 
 class ControlTokens:
-    """The control tokens of one tokenizer. Inside a text they are ordinary characters, with ordinary tokens."""
+    """The control tokens of one tokenizer. Inside a text they are ordinary characters, with ordinary tokens.
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+    These are its special tokens, and the added ones that its chat template writes around texts (`scaffold`): many
+    fine-tuned models add their turn marks without calling them special.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, scaffold: str = "") -> None:
         self._tokenizer = tokenizer
+        self._scaffold = scaffold
 
     @cached_property
     def marks(self) -> tuple[str, ...]:
-        """The tokens' texts, the longest first. Turn marks may be special without a role."""
+        """The tokens' texts, the longest first."""
         added = [token.content for token in self._tokenizer.added_tokens_decoder.values() if token.special]
-        marks = {*map(str, self._tokenizer.all_special_tokens), *added} - {""}
+        marks = {*map(str, self._tokenizer.all_special_tokens), *added, *self._turn_marks} - {""}
         return tuple(sorted(marks, key=lambda mark: (-len(mark), mark)))
+
+    @cached_property
+    def _turn_marks(self) -> list[str]:
+        """Added tokens of the scaffold that the tokenizer does not call special."""
+        ordinary = [token.content for token in self._tokenizer.added_tokens_decoder.values() if not token.special]
+        return [mark for mark in ordinary if mark in self._scaffold and _is_turn_mark(mark)]
+
+    @cached_property
+    def _reader(self) -> PreTrainedTokenizerBase:
+        """The tokenizer that reads control tokens as text: it can only do so with those that are special."""
+        if not self._turn_marks:
+            return self._tokenizer
+        reader = copy.deepcopy(self._tokenizer)
+        marks = [AddedToken(mark, normalized=False, special=True) for mark in self._turn_marks]
+        reader.add_tokens(marks, special_tokens=True)
+        return reader
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
@@ -46,9 +72,11 @@ class ControlTokens:
             RefusedDialogue: If a content holds a control token's text, and this tokenizer gives a text other tokens
                 when it is tokenised in stretches. Not raised unless `strict`.
         """
-        if not any(self._pattern.search(content) for content in contents):
+        if not any(self._holds_mark(content) for content in contents):
             return self._encode(render(contents))
-        placeholders = {mark: chr(_FIRST_PLACEHOLDER + k) for k, mark in enumerate(self.marks)}
+        present = [mark for mark in self.marks if any(mark in content for content in contents)]
+        taken = {*render(contents), *chain.from_iterable(self.marks)}
+        placeholders = dict(zip(present, _characters_outside(taken), strict=False))
         text = render([_replace_all(content, placeholders) for content in contents])
         harmless = dict.fromkeys(placeholders.values(), _HARMLESS)
         probe = _replace_all(text, harmless)
@@ -59,6 +87,14 @@ class ControlTokens:
             raise RefusedDialogue(f"a text holds the control token {mark!r}, which this tokenizer can't read as text")
         originals = {placeholder: mark for mark, placeholder in placeholders.items()}
         return self._by_stretches(text, originals, [*contexts, ""][0])
+
+    def _holds_mark(self, content: str) -> bool:
+        # Most texts lack the marks' first characters (`<`, `[`), which is seen faster than a pattern is matched.
+        return any(character in content for character in self._first_characters) and bool(self._pattern.search(content))
+
+    @cached_property
+    def _first_characters(self) -> set[str]:
+        return {mark[0] for mark in self.marks}
 
     def _by_stretches(self, text: str, originals: dict[str, str], context: str) -> list[int]:
         """Tokenise the stretches between control tokens one by one, as ordinary text with `originals` put back.
@@ -77,7 +113,16 @@ class ControlTokens:
         return ids
 
     def _encode(self, text: str, *, as_text: bool = False) -> list[int]:
-        return list(self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=as_text))
+        tokenizer = self._reader if as_text else self._tokenizer
+        return list(tokenizer.encode(text, add_special_tokens=False, split_special_tokens=as_text))
+
+
+def _is_turn_mark(token: str) -> bool:
+    return bool(_MARK.fullmatch(token)) and not _AROUND_THOUGHTS.search(token)
+
+
+def _characters_outside(taken: set[str]) -> Iterable[str]:
+    return (chr(code) for code in chain(*_PRIVATE_USE) if chr(code) not in taken)
 
 
 def _replace_all(text: str, replacements: dict[str, str]) -> str:

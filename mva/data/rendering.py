@@ -1,7 +1,9 @@
 """How dialogues become text: the tokenizer's chat template, or labelled plain text where it has none."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from functools import cached_property
 
 from transformers import PreTrainedTokenizerBase
@@ -10,6 +12,10 @@ from mva.data.preference import Dialogue, Message, user_prompt
 
 _LABELS = {"system": "System", "user": "Human", "assistant": "Assistant"}
 _PROBE = "\u2603"
+# Templates that ask for today's date get this one (Llama 3's own where there is no clock): a prompt that changed
+# overnight would have other log-probs, and other keys in the store.
+TODAY = date(2024, 7, 26)
+_ASKS_FOR_THE_DATE = re.compile(r"""strftime_now\(\s*(["'])(?P<format>[^"'\n]*)\1\s*\)""")
 
 
 class RefusedDialogue(ValueError):
@@ -107,7 +113,7 @@ class Rendering:
         return {}
 
     def _refusal(self, roles: tuple[str, ...]) -> str:
-        turns = tuple(Message(role, f"probe{number}") for number, role in enumerate(roles))  # type: ignore[arg-type]
+        turns = tuple(Message(role, f"probe {number}.") for number, role in enumerate(roles))  # type: ignore[arg-type]
         try:
             text = self.frame(turns).before
         except RefusedDialogue as error:
@@ -121,9 +127,19 @@ class Rendering:
         if self.system is not None and turns[0].role != "system":
             turns.insert(0, Message("system", self.system))
         if self.system_as_user and turns[0].role == "system":
-            system, first, *later = turns
-            turns = [Message("user", f"{system.content}\n\n{first.content}".strip()), *later]
+            system, *later = turns
+            if later and later[0].role == "user":
+                turns = [Message("user", f"{system.content}\n\n{later[0].content}".strip()), *later[1:]]
+            else:
+                turns = [Message("user", system.content), *later]
         return turns
+
+    @cached_property
+    def dated_template(self) -> str | None:
+        """The chat template with `TODAY` in place of the clock; None where it does not ask for the date."""
+        template = self.tokenizer.get_chat_template()
+        dated = _ASKS_FOR_THE_DATE.sub(lambda call: f'"{TODAY.strftime(call["format"])}"', template)
+        return dated if dated != template else None
 
     def _render(self, turns: list[Message], *, generation: bool = False) -> str:
         if self.tokenizer.chat_template is None:
@@ -132,7 +148,11 @@ class Rendering:
         kwargs = dict(self.template_kwargs)
         try:
             rendered = self.tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=generation, **kwargs
+                messages,
+                chat_template=self.dated_template,
+                tokenize=False,
+                add_generation_prompt=generation,
+                **kwargs,
             )
         except Exception as error:  # a template is a program: it raises what it likes
             reason = (str(error).splitlines() or [type(error).__name__])[0]

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from mva.data.control_tokens import ControlTokens
 from mva.data.preference import Dialogue, Message, user_prompt
-from mva.data.rendering import RefusedDialogue, Rendering, shortened
+from mva.data.rendering import TODAY, RefusedDialogue, Rendering, shortened
 from mva.fingerprint import fingerprint
 
 _PROBE = "\u2603"
@@ -79,7 +79,9 @@ class Template:
     @cached_property
     def control_tokens(self) -> ControlTokens:
         """The tokenizer's control tokens, which a text can't write."""
-        return ControlTokens(self.tokenizer)
+        question = user_prompt(_PROBE)
+        frame = self.rendering.frame(question)
+        return ControlTokens(self.tokenizer, f"{frame.before}{frame.after}{self.rendering.prompt(question)}")
 
     @cached_property
     def stop_ids(self) -> list[int]:
@@ -151,6 +153,14 @@ class Template:
                 mend = ": set model.system_as_user=true, or model.system_prompt=null"
             raise UnusableTemplate(f"The model can't be used, because {error}{mend}.") from error
 
+    @property
+    def notes(self) -> list[str]:
+        """List what the user should know of the template, in sentences."""
+        notes = [] if self.unlike_conversations is None else [self.unlike_conversations]
+        if self.tokenizer.chat_template and self.rendering.dated_template:
+            notes.append(f"The model's chat template writes today's date: here it is always {TODAY:%d %B %Y}.")
+        return notes
+
     @cached_property
     def unlike_conversations(self) -> str | None:
         """Say how the generation prompt differs from what conversations hold before an answer; None if it does not."""
@@ -200,5 +210,7 @@ class Template:
 
 def _common_beginning(first: Sequence[int] | str, second: Sequence[int] | str) -> int:
     """Count the ids (or characters) at the beginning that both have."""
+    if first == second[: len(first)]:
+        return len(first)
     shorter = min(len(first), len(second))
     return next((k for k in range(shorter) if first[k] != second[k]), shorter)

@@ -1,6 +1,6 @@
 """Preference pairs as token ids, cut to limits."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from mva.data.preference import Dialogue, Message, PreferencePair
@@ -108,6 +108,21 @@ def generation_prompt_ids(dialogue: Dialogue, template: Template, *, limit: int)
         RefusedDialogue: If the template refuses the dialogue, or the prompt can't be cut to the limit.
     """
     return template.prompt_ids(fit_prompt(dialogue, limit, template.prompt_ids))
+
+
+def check_prompts_fit(
+    dialogues: Iterable[Dialogue], limit: int, encode: Callable[[Dialogue], Sequence[int]], *, option: str
+) -> None:
+    """Check that every prompt can be cut to `limit` ids; `option` is the limit's name in the configuration.
+
+    Raises:
+        ValueError: For the first prompt that can't.
+    """
+    for dialogue in dialogues:
+        try:
+            fit_prompt(dialogue, limit, encode)
+        except RefusedDialogue as error:
+            raise ValueError(f"{option}={limit}: {error}.") from error
 
 
 def fit_prompt(dialogue: Dialogue, limit: int, encode: Callable[[Dialogue], Sequence[int]]) -> Dialogue:

@@ -108,7 +108,7 @@ def load_backbone(
     model = model.to(where).eval().requires_grad_(False)
     model.get_output_embeddings().register_forward_pre_hook(_contiguous)
     conversations = template(tokenizer)
-    notes = (*getattr(source, "notes", ()), conversations.unlike_conversations)
+    notes = (*getattr(source, "notes", ()), *conversations.notes)
     return Backbone(
         model=model,
         tokenizer=tokenizer,
@@ -116,7 +116,7 @@ def load_backbone(
         name=source.name,
         fingerprint=fingerprint([type(model).__name__, tensors_fingerprint(model.named_parameters())]),
         capabilities=detect_capabilities(model, vocabulary_size=model.get_input_embeddings().num_embeddings),
-        notes=tuple(note for note in notes if note),
+        notes=notes,
     )
 
 

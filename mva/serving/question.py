@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mva.data.preference import Dialogue, user_prompt
+from mva.data.rendering import RefusedDialogue
 from mva.extrapolation.space import CoefficientSpace
 from mva.serving.speaker import Speaker
 
@@ -46,7 +47,11 @@ def _prompt(text: object, speaker: Speaker) -> Dialogue:
     except UnicodeEncodeError as error:
         raise BadQuestion("The prompt holds half a character (a lone surrogate): write it anew.") from error
     prompt, most = user_prompt(text.strip()), speaker.spec.max_prompt_tokens
-    if (length := speaker.n_prompt_tokens(prompt)) > most:
+    try:
+        length = speaker.n_prompt_tokens(prompt)
+    except RefusedDialogue as error:
+        raise BadQuestion(f"The model can't read this prompt: {error}.") from error
+    if length > most:
         raise BadQuestion(f"The prompt has {length} tokens, of which {most} can be read: shorten it.")
     return prompt
 

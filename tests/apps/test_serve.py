@@ -108,6 +108,18 @@ def test_a_run_of_another_model_is_refused_with_the_words_that_name_it(said, fol
     )
 
 
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("model.system_prompt=Be kind.", 'model.system_prompt is "Be kind.", and was null in the run'),
+        ("model.system_as_user=true", "model.system_as_user is true, and was false in the run"),
+        ("+model.template_kwargs.today=Monday", 'model.template_kwargs is {"today": "Monday"}, and was {} in the run'),
+    ],
+)
+def test_prompts_that_the_run_rendered_otherwise_are_refused(said, folder, word, sentence):
+    refused(said(folder, word), sentence)
+
+
 def test_candidates_that_are_not_linear_are_refused(said, make_run_with_vectors, tmp_path):
     ties = make_run_with_vectors(tmp_path / "ties", "composition=ties")
     refused(said(ties), "The run's candidates are composed by Ties: the dial serves linear combinations alone")

@@ -1,8 +1,10 @@
 """Conversations, and the oracle that every tokenising is held against."""
 
 import random
+from datetime import datetime
 
 import pytest
+from transformers.utils import chat_template_utils
 
 from mva.data.preference import Message
 
@@ -41,9 +43,25 @@ def answers():
     return [*ANSWERS, *sampled]
 
 
-@pytest.fixture(scope="session")
-def conversation_oracle():
-    """The ids that the tokenizer's own `apply_chat_template` gives for the whole conversation."""
+@pytest.fixture
+def clock(monkeypatch):
+    """Set the date that chat templates ask for."""
+
+    def set_to(year, month, day):
+        class Clock(datetime):
+            @classmethod
+            def now(cls, tz=None):
+                return cls(year, month, day, tzinfo=tz)
+
+        monkeypatch.setattr(chat_template_utils, "datetime", Clock)
+
+    return set_to
+
+
+@pytest.fixture
+def conversation_oracle(clock):
+    """The ids that the tokenizer's own `apply_chat_template` gives for the whole conversation, on 26 July 2024."""
+    clock(2024, 7, 26)
 
     def tokenize(tokenizer, dialogue, answer, **kwargs):
         messages = [turn._asdict() for turn in (*dialogue, Message("assistant", answer))]

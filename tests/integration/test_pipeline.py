@@ -14,7 +14,7 @@ from mva.evaluation import evaluator
 from mva.evaluation.ledger import Ledger
 from mva.experiment import Session
 from mva.models import reference
-from mva.pipeline import find_front, make_rewards, train_independently, train_vectors
+from mva.pipeline import check_session, find_front, make_rewards, train_independently, train_vectors
 from mva.rewards.length import Length
 from mva.rewards.sentiment import Sentiment
 from mva.stages import Stages
@@ -108,3 +108,13 @@ def test_a_model_that_takes_no_packed_rows_falls_back_and_learns_the_same(tmp_pa
         )
         norms.append([vector.norm() for vector in train_vectors(session, log=lambda _metrics, _step: None)])
     assert norms[0] == pytest.approx(norms[1], rel=1e-3)
+
+
+@pytest.mark.parametrize("option", ["evaluation.generation.max_prompt_tokens", "reward.limits.prompt"])
+def test_a_limit_that_the_template_exceeds_is_refused_by_name_before_anything_is_trained(option, tmp_path):
+    setup = experiment(tmp_path, "reward=preference_head", f"{option}=3")
+    data, _ = setup.data.load(setup.values)
+    (tmp_path / "run").mkdir()
+    session = Session(setup, setup.model.load(), data, Stages(tmp_path / "run"))
+    with pytest.raises(ValueError, match=rf"^{option}=3: the chat template .* take 19 tokens of the prompt's 3"):
+        check_session(session)

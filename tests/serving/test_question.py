@@ -49,3 +49,13 @@ def test_a_bad_question_is_refused_in_one_sentence(body, sentence, speaker):
     with pytest.raises(BadQuestion, match=sentence) as refused:
         read_question(body if isinstance(body, bytes) else json.dumps(body).encode(), speaker)
     assert "\n" not in str(refused.value)
+
+
+def test_a_prompt_that_the_chat_template_refuses_is_a_bad_question(make_speaker):
+    speaker = make_speaker(max_prompt_tokens=64)
+    tokenizer = speaker.backbone.tokenizer
+    template = "{% if 'x' in messages[0]['content'] %}{{ raise_exception('no x') }}{% endif %}"
+    tokenizer.chat_template = template + tokenizer.chat_template
+    with pytest.raises(BadQuestion, match=r"can't read this prompt: .*no x"):
+        read_question(json.dumps({**GOOD, "prompt": "x"}).encode(), speaker)
+    assert read_question(json.dumps(GOOD).encode(), speaker).prompt[0].content == "Hi"
