@@ -1,7 +1,7 @@
 """Read dialogues out of what data sets hold: chat messages, labelled text, whole transcripts."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from mva.data.preference import Dialogue, Message, Role, user_prompt
 from mva.data.sources.base import BadRow
@@ -20,6 +20,7 @@ _MARK = re.compile(r"\s*<extra_id_1>(User|Assistant)\s*")
 _LABEL = re.compile(r"(?:^|\n\n)(Human|Assistant):")
 _HUMAN = re.compile(r"^Human:", re.MULTILINE)
 _LATE_LABEL = re.compile(r"^Assistant:", re.MULTILINE)
+_LINE_LABEL = re.compile(r"^(?:Human|Assistant):", re.MULTILINE)
 
 
 def read_prompt(origin: str, value: object, *, labelled: bool = False) -> Dialogue:
@@ -57,14 +58,15 @@ def labelled_dialogue(text: str) -> Dialogue:
     """
     turns: list[Message] = []
     for part in text.strip().split("\n\n"):
-        label = next((label for label in _SPEAKERS if part.startswith(label)), None)
+        unbroken = part.lstrip("\n")  # a label may follow several empty lines
+        label = next((label for label in _SPEAKERS if unbroken.startswith(label)), None)
         role = _SPEAKERS[label] if label else turns[-1].role if turns else "user"
-        content = part[len(label) :].strip() if label else part
+        content = unbroken[len(label) :].strip() if label else part
         if turns and turns[-1].role == role:
             turns[-1] = Message(role, f"{turns[-1].content}\n\n{content}")
         else:
             turns.append(Message(role, content))
-    return tuple(turns)
+    return tuple(Message(role, content.rstrip("\n")) for role, content in turns)
 
 
 def read_messages(origin: str, value: object) -> Dialogue:
@@ -73,8 +75,8 @@ def read_messages(origin: str, value: object) -> Dialogue:
     Raises:
         BadRow: If it is anything else.
     """
-    if not isinstance(value, Sequence) or isinstance(value, str) or not value:
-        found = type(value).__name__ if value else "an empty one"
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes) or not value:
+        found = type(value).__name__ if value or isinstance(value, bytes) else "an empty one"
         raise BadRow(origin, f"expected a list of messages, found {found}")
     return tuple(_message(origin, turn) for turn in value)
 
@@ -178,6 +180,9 @@ def _last_answer(transcript: str) -> tuple[str, str, str]:
         return "", "", ""
     first = last
     while first > 0 and labels[first - 1][1] == "Assistant":
+        # Turns are joined unless the human speaks between them, under a label that follows no empty line.
+        if _HUMAN.search(transcript, labels[first - 1].end(), labels[first].start()):
+            break
         first -= 1
     ends = [label.start() for label in labels[first + 1 :]] + [len(transcript)]
     turns = zip(labels[first : last + 1], ends, strict=False)  # what follows the last assistant turn ends elsewhere
@@ -189,6 +194,12 @@ def _last_answer(transcript: str) -> tuple[str, str, str]:
 def cut_at_the_human(response: str) -> str:
     """Cut a response off at a line that begins with the human's label."""
     return _HUMAN.split(response, maxsplit=1)[0].strip()
+
+
+def holds_a_label(texts: Iterable[str]) -> bool:
+    """Say whether a line of one of the texts begins with a speaker's label, which is then read as text."""
+    joined = "\n".join(texts)
+    return ("Human:" in joined or "Assistant:" in joined) and bool(_LINE_LABEL.search(joined))
 
 
 def check_encodable(origin: str, text: str) -> None:

@@ -10,6 +10,7 @@ from mva.data.dialogues import (
     check_encodable,
     checked_prompt,
     goes_on_for_the_human,
+    holds_a_label,
     marked_dialogue,
     read_answer,
     read_prompt,
@@ -20,6 +21,7 @@ from mva.data.preference import Dialogue, PreferencePair
 from mva.data.sources.base import BadRow, Row
 
 GOES_ON = "a transcript goes on for the human behind the last assistant turn: cut there"
+LABEL_LEFT = "a line that begins with a speaker's label is read as text"
 
 
 class PairFormat(Protocol):
@@ -56,7 +58,8 @@ class PairColumns:
         else:
             prompt = field(row, self.prompt)
             better, worse = (read_answer(row.origin, prompt, a, labelled=self.dialogue) for a in (chosen, rejected))
-            yield _same_prompt(row, better, worse)
+            pair = _same_prompt(row, better, worse)
+            yield _labels_noted(pair) if self.dialogue else pair
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ class Transcripts:
         transcripts = field(row, self.chosen), field(row, self.rejected)
         chosen, rejected = (split_transcript(row.origin, transcript) for transcript in transcripts)
         pair = _same_prompt(row, chosen, rejected)
-        yield replace(pair, note=GOES_ON) if any(map(goes_on_for_the_human, transcripts)) else pair
+        yield replace(pair, note=GOES_ON) if any(map(goes_on_for_the_human, transcripts)) else _labels_noted(pair)
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,14 @@ class IndexedPair:
     better: str
     prompt: str = "prompt"
     responses: Sequence[str] = ("response_0", "response_1")
+
+    def __post_init__(self) -> None:
+        """Refuse another number of columns than two.
+
+        Raises:
+            ValueError: If `responses` names one column, or three.
+        """
+        _check_two(self.responses)
 
     def pairs(self, row: Row) -> Iterator[PreferencePair]:
         """Yield the row's pair."""
@@ -106,6 +117,14 @@ class StrengthPair:
     strength: str = "preference_strength"
     prompt: str = "prompt"
     responses: Sequence[str] = ("response_1", "response_2")
+
+    def __post_init__(self) -> None:
+        """Refuse another number of columns than two.
+
+        Raises:
+            ValueError: If `responses` names one column, or three.
+        """
+        _check_two(self.responses)
 
     def pairs(self, row: Row) -> Iterator[PreferencePair]:
         """Yield the row's pair; a tie has none."""
@@ -186,6 +205,11 @@ def number(row: Row, name: str, value: object) -> float:
     raise BadRow(row.origin, f"'{name}' must be a finite number, not {value!r}")
 
 
+def _check_two(responses: Sequence[str]) -> None:
+    if isinstance(responses, str) or len(set(responses)) != 2:
+        raise ValueError(f"format.responses is {responses!r}: name the two columns that hold the responses.")
+
+
 def _responses(row: Row) -> Sequence[Mapping[str, Any]]:
     responses = field(row, "responses")
     if not isinstance(responses, Sequence) or isinstance(responses, str):
@@ -199,6 +223,11 @@ def _same_prompt(row: Row, chosen: tuple[Dialogue, str], rejected: tuple[Dialogu
     if chosen[0] != rejected[0]:
         raise BadRow(row.origin, "the chosen and the rejected dialogue have different prompts")
     return _pair(row, chosen[0], chosen[1], rejected[1])
+
+
+def _labels_noted(pair: PreferencePair) -> PreferencePair:
+    texts = [pair.chosen, pair.rejected, *(turn.content for turn in pair.prompt)]
+    return replace(pair, note=LABEL_LEFT) if holds_a_label(texts) else pair
 
 
 def _pair(row: Row, prompt: Dialogue, chosen: object, rejected: object) -> PreferencePair:

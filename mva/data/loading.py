@@ -37,7 +37,7 @@ class ValueSource:
             ValueError: If a fraction is negative or both together reach 1.
         """
         fractions = self.validation_fraction, self.test_fraction
-        if min(fractions) < 0 or sum(fractions) >= 1:
+        if not (min(fractions) >= 0 and sum(fractions) < 1):  # NaN included
             raise ValueError(f"The fractions (validation, test) are {fractions}: >= 0 and together below 1.")
 
 

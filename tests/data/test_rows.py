@@ -337,3 +337,39 @@ def test_no_bytes_give_anything_but_rows_or_one_clear_sentence(tmp_path, suffix)
         with suppress(DataUnavailable):
             rows = rows_of(tmp_path, f"d{k}{suffix}", content)
             assert all(isinstance(row, Row | BadRow) for row in rows)
+
+
+@pytest.mark.parametrize(
+    "form", [lambda columns: IndexedPair("b", responses=columns), lambda c: StrengthPair(responses=c)]
+)
+@pytest.mark.parametrize("columns", [["a"], ["a", "b", "c"], ["a", "a"], "ab", []])
+def test_a_pair_is_made_of_two_columns(form, columns):
+    with pytest.raises(ValueError, match=r"format\.responses is .*: name the two columns"):
+        form(columns)
+
+
+def test_a_human_turn_between_two_assistant_turns_is_never_lost():
+    """Under a label that follows no empty line, it would be joined to the answer, and cut off with all behind it."""
+    ending = "\n\nAssistant: Which one?\nHuman: A near one\n\nAssistant: "
+    with pytest.raises(BadRow, match="does not end with a user turn"):
+        list(Transcripts().pairs(transcripts(f"{ASK}{ending}Vega.", f"{ASK}{ending}Sun.")))
+
+
+def test_labels_behind_several_empty_lines_begin_a_turn():
+    prompt = "Human: Hi\n\n\nAssistant: Ho\n\n\n\nHuman: Name a star"
+    labelled = only_pair(PairColumns(dialogue=True), prompt=prompt, chosen="a", rejected="b")
+    (transcript,) = Transcripts().pairs(transcripts(*(f"{prompt}\n\n\nAssistant: {answer}" for answer in "ab")))
+    expected = (Message("user", "Hi"), Message("assistant", "Ho"), Message("user", "Name a star"))
+    assert labelled.prompt == transcript.prompt == expected
+    assert labelled.note == transcript.note == ""
+
+
+@pytest.mark.parametrize(
+    ("prompt", "chosen"),
+    [("Human: Hi\nAssistant: Ho", "a"), ("Hi", "a\nAssistant: c"), ("Hi", "a\n\nHuman: c"), ("Hi", "Assistant: a")],
+)
+def test_labels_that_stay_in_a_labelled_row_are_counted(prompt, chosen):
+    kept = only_pair(PairColumns(dialogue=True), prompt=prompt, chosen=chosen, rejected="b")
+    assert kept.chosen == chosen
+    assert kept.note == "a line that begins with a speaker's label is read as text"
+    assert only_pair(PairColumns(), prompt=prompt, chosen=chosen, rejected="b").note == ""

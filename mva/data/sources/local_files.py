@@ -4,13 +4,14 @@ import csv
 import gzip
 import json
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyarrow import ArrowException, parquet
+from pyarrow import ArrowException, RecordBatch, parquet
 
-from mva.data.sources.base import BadRow, DataUnavailable, Row
+from mva.data.sources.base import BadRow, DataUnavailable, Row, printable
 
 csv.field_size_limit(2**24)  # the default refuses cells of more than 131,072 characters
 
@@ -27,15 +28,28 @@ class LocalFiles:
         """Yield each file's rows; lines are counted from 1.
 
         Raises:
-            DataUnavailable: If a file is missing or has another ending.
+            DataUnavailable: If a file is missing, can't be opened, is damaged, or has another ending.
         """
         for name in [self.paths] if isinstance(self.paths, str) else self.paths:
-            path = Path(name).expanduser()
-            if not path.is_file():
-                raise DataUnavailable(f"There is no file {path}: check the paths of the data.")
+            path = _existing(name)
             if not path.name.endswith(SUFFIXES):
                 raise DataUnavailable(f"{path} is none of {', '.join(SUFFIXES)}: convert it to one of these.")
-            yield from _rows(path)
+            try:
+                yield from _rows(path)
+            except DataUnavailable:
+                raise
+            except OSError as error:
+                raise DataUnavailable(f"{path} can't be read ({error.strerror or error}).") from error
+
+
+def _existing(name: str) -> Path:
+    try:
+        path = Path(name).expanduser()
+        if path.is_file():
+            return path
+    except (OSError, RuntimeError):  # a name longer than the file system takes, the home of an unknown user
+        pass
+    raise DataUnavailable(f"There is no file {printable(name)}: check the paths of the data.")
 
 
 def _rows(path: Path) -> Iterator[Row | BadRow]:
@@ -86,13 +100,39 @@ def _json_rows(path: Path) -> Iterator[Row | BadRow]:
 
 def _parquet_rows(path: Path) -> Iterator[Row | BadRow]:
     number = 0
+    for batch in _parquet_batches(path):
+        for fields in _batch_rows(batch):
+            number += 1
+            origin = f"{path}:{number}"
+            if isinstance(fields, Exception):
+                yield BadRow(origin, f"has a cell that can't be read ({fields})")
+            else:
+                yield Row(origin, fields)
+
+
+def _parquet_batches(path: Path) -> Iterator[RecordBatch]:
     try:
-        for batch in parquet.ParquetFile(path).iter_batches():
-            for fields in batch.to_pylist():
-                number += 1
-                yield Row(f"{path}:{number}", fields)
+        file = parquet.ParquetFile(path)
+        _check_names(path, file.schema_arrow.names)
+        yield from file.iter_batches()
+    except DataUnavailable:
+        raise
     except (ArrowException, OSError) as error:
         raise DataUnavailable(f"{path} is no whole Parquet file ({error}): fetch it again.") from error
+
+
+def _batch_rows(batch: RecordBatch) -> Iterator[dict[str, object] | Exception]:
+    """Yield each row's fields, or why Python has no value for one of its cells (text that is not UTF-8)."""
+    try:
+        yield from batch.to_pylist()
+    except (ArrowException, ValueError, OverflowError):
+        for k in range(batch.num_rows):
+            try:
+                (fields,) = batch.slice(k, 1).to_pylist()
+            except (ArrowException, ValueError, OverflowError) as error:
+                yield error
+            else:
+                yield fields
 
 
 def _csv_rows(path: Path) -> Iterator[Row | BadRow]:
@@ -120,12 +160,23 @@ def _csv_rows(path: Path) -> Iterator[Row | BadRow]:
 
 def _check_header(path: Path, reader: "csv.DictReader[str]") -> None:
     try:
-        names = list(reader.fieldnames or ())
+        names = reader.fieldnames
     except csv.Error as error:
         raise DataUnavailable(f"{path}: the header is no CSV row ({error}).") from error
-    twice = sorted({name for name in names if names.count(name) > 1})
+    if names is None:  # an empty file
+        return
+    if not all(_is_utf8(name) for name in names):
+        raise DataUnavailable(f"{path}: the header is not UTF-8: save the file as UTF-8.")
+    if not any(names):
+        raise DataUnavailable(f"{path}: the first line is empty: it must name the columns.")
+    _check_names(path, names)
+
+
+def _check_names(path: Path, names: Iterable[str]) -> None:
+    """Refuse columns of the same name: a row would show the last one only (columns without a name have no reader)."""
+    twice = [name for name, count in Counter(names).items() if name and count > 1]
     if twice:
-        raise DataUnavailable(f"{path}: the header names the column '{twice[0]}' twice: rename one of them.")
+        raise DataUnavailable(f"{path}: the header names the column '{printable(twice[0])}' twice: rename one of them.")
 
 
 def _is_utf8(cell: str) -> bool:
