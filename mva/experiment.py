@@ -6,7 +6,8 @@ from functools import cached_property
 
 from mva.composition.base import Composition
 from mva.data.loading import DataSettings
-from mva.data.preference import ValueData
+from mva.data.preference import Dialogue, Split, ValueData
+from mva.data.prompts import evaluation_prompts
 from mva.data.tokenized import TokenizedValue, tokenize_value
 from mva.evaluation.settings import EvaluationSettings
 from mva.extrapolation.space import CoefficientSpace
@@ -61,6 +62,12 @@ class Session:
     data: Mapping[str, ValueData]
     stages: Stages
     filtered: Mapping[str, ValueData] = field(default_factory=dict)
+
+    def prompts(self, split: Split) -> tuple[Dialogue, ...]:
+        """The prompts that candidates are scored on: validation for exploring, test for what is held out."""
+        evaluation = self.experiment.evaluation
+        limit = evaluation.n_test_prompts if split == "test" else evaluation.n_validation_prompts
+        return evaluation_prompts(self.data, split, limit)
 
     @cached_property
     def tokenized(self) -> dict[str, TokenizedValue]:

@@ -11,15 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 
-from mva.data.preference import Dialogue, Split
-from mva.data.prompts import evaluation_prompts
-from mva.data.tokenization import TokenLimits, check_prompts_fit
+from mva.data.preference import Split
 from mva.evaluation.evaluator import Evaluator
 from mva.evaluation.ledger import Ledger
 from mva.experiment import Session
-from mva.extrapolation.candidate import ScoredCandidate
 from mva.extrapolation.explore import explore
-from mva.models.lora import target_modules
 from mva.models.value_vector import ValueVector
 from mva.pareto.front import Front, select_front
 from mva.rewards.base import Reward, RewardContext
@@ -87,53 +83,20 @@ def find_front(
         stages.tell(_failures(evaluate))
     with stages.stage("Score the front on held-out prompts"):
         held_out = make_evaluator(session, vectors, rewards, ledger, split="test")
-        front = select(scored)
-        # A candidate that fails on a held-out prompt belongs to no front: the others are chosen from again.
-        while failed := _score_again(front, scored, held_out):
-            scored = [one for one in scored if one.candidate.id not in failed]
+        while True:
             front = select(scored)
+            scored_held_out = held_out([s.candidate for s in scored if s.candidate.id in front.to_score_again])
+            # A candidate that fails on a held-out prompt belongs to no front: select again from the others.
+            if not front.to_score_again & held_out.failed.keys():
+                break
+            scored = [s for s in scored if s.candidate.id not in held_out.failed]
         stages.tell(_failures(held_out))
-        return front.with_held_out(
-            held_out([one.candidate for one in scored if one.candidate.id in front.to_score_again])
-        )
-
-
-def _score_again(front: Front, scored: Sequence[ScoredCandidate], held_out: Evaluator) -> set[str]:
-    """Score the front on held-out prompts; returns the ids of those that failed."""
-    again = [one.candidate for one in scored if one.candidate.id in front.to_score_again]
-    held_out(again)
-    return {candidate.id for candidate in again} & held_out.failed.keys()
+        return front.with_held_out(scored_held_out)
 
 
 def _failures(evaluate: Evaluator) -> list[str]:
     reasons = Counter(evaluate.failed.values())
-    return [f"{count} candidates failed and are left out: {reason}." for reason, count in reasons.items()]
-
-
-def check_session(session: Session) -> None:
-    """Check before anything is trained that the adapter fits the model, and prompts the generation and the rewards.
-
-    Raises:
-        ValueError: For the first target or prompt that does not.
-    """
-    e, template = session.experiment, session.backbone.template
-    target_modules(session.backbone.model, e.adapter.targets)
-    prompts = [*_prompts(session, "validation"), *_prompts(session, "test")]
-    limit = e.evaluation.generation.max_prompt_tokens
-    check_prompts_fit(prompts, limit, template.prompt_ids, option="evaluation.generation.max_prompt_tokens")
-    for value, reward in e.rewards.items():
-        limits = getattr(reward, "limits", None)  # rewards that read the backbone have them
-        if isinstance(limits, TokenLimits):
-            seen = [*prompts, *(pair.prompt for pair in session.data[value].train)]
-            check_prompts_fit(
-                _one_of_each_system(seen), limits.prompt, template.before_ids, option="reward.limits.prompt"
-            )
-
-
-def _one_of_each_system(prompts: Sequence[Dialogue]) -> list[Dialogue]:
-    """Choose one prompt for each system turn: what can't be cut is the same in the others."""
-    systems = {prompt[0].content if prompt[0].role == "system" else None: prompt for prompt in prompts}
-    return list(systems.values())
+    return [f"Failed candidates that are left out: {count} ({reason})." for reason, count in reasons.items()]
 
 
 def make_evaluator(
@@ -145,19 +108,13 @@ def make_evaluator(
         e.policy.build(session.backbone, vectors, e.composition),
         session.backbone,
         rewards,
-        prompts=_prompts(session, split),
+        prompts=session.prompts(split),
         split=split,
         generation=e.evaluation.generation,
         ledger=ledger,
         vector_keys=_keys(vectors),
         bar=session.stages.bar,
     )
-
-
-def _prompts(session: Session, split: Split) -> tuple[Dialogue, ...]:
-    evaluation = session.experiment.evaluation
-    limit = evaluation.n_test_prompts if split == "test" else evaluation.n_validation_prompts
-    return evaluation_prompts(session.data, split, limit)
 
 
 def _fitter(session: Session, log: Log) -> VectorFitter:

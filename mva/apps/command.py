@@ -76,7 +76,7 @@ def app(task: Callable[[DictConfig], object]) -> Callable[[], None]:
             console.print(stop_message(sys.argv), style="yellow", markup=False, highlight=False, soft_wrap=True)
             sys.exit(130)
         except SystemExit as stopped:
-            # Lightning's SIGTERMException is a SystemExit with no status of its own, which would read as success.
+            # Lightning's SIGTERMException is a SystemExit without a status; the shell would see 0, which means success.
             if isinstance(stopped, SIGTERMException) or stopped.code == _TERMINATED:
                 console.print(stop_message(sys.argv), style="yellow", markup=False, highlight=False, soft_wrap=True)
                 sys.exit(_TERMINATED)

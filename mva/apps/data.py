@@ -14,24 +14,21 @@ from functools import partial
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
-from hydra.errors import HydraException
 from rich.console import Console
 from rich.table import Table
 
 from mva.apps.assemble import build
-from mva.apps.command import conf_folder
+from mva.apps.command import USER_ERRORS, conf_folder
 from mva.apps.streams import show_any_character
 from mva.data.checks import DataReport, check_value, shared_prompts
 from mva.data.formats import PairColumns, PairFormat, Transcripts
 from mva.data.loading import read_pairs
 from mva.data.preference import PreferencePair, ValueData
-from mva.data.sources.base import BadRow, DataUnavailable
+from mva.data.sources.base import BadRow
 from mva.data.sources.local_files import LocalFiles
-from mva.data.template import UnusableTemplate
 from mva.data.token_checks import Problems, control_tokens, token_problems
 from mva.data.tokenization import TokenLimits
 from mva.models.backbone import ModelSettings
-from mva.models.sources.base import ModelUnavailable
 from mva.models.sources.pretrained import Pretrained
 
 TokenCheck = Callable[[Sequence[PreferencePair]], Problems]
@@ -41,13 +38,14 @@ _N_PLACES = 3
 def main(arguments: Sequence[str] | None = None) -> int:
     """Check the files and print what was found; the exit code is 1 if there is any problem."""
     show_any_character()
-    words = [f"--{word}" if word.startswith("model=") else word for word in arguments or sys.argv[1:]]
+    given = sys.argv[1:] if arguments is None else arguments
+    words = [f"--{word}" if word.startswith("model=") else word for word in given]
     options = _parser().parse_args(words)
     console = Console()
     try:
         with console.status("Reading"):
             reports, shared = check_files(options.files, _format(options), partial(_token_check, options))
-    except (DataUnavailable, ModelUnavailable, HydraException, UnusableTemplate, ValueError) as error:
+    except USER_ERRORS as error:
         Console(stderr=True).print(str(error), markup=False, highlight=False)
         return 1
     problems = [(r.value, kind, places) for r in reports for kind, places in r.problems.items()]
@@ -120,8 +118,8 @@ def _counts_table(reports: Iterable[DataReport]) -> Table:
     for heading in ("Usable pairs", "Problems", "Longer response is the chosen one"):
         table.add_column(heading, justify="right")
     for report in reports:
-        found = sum(len(places) for places in report.problems.values())
-        table.add_row(report.value, str(report.counts["train"]), str(found), f"{report.longer_is_chosen:.0%}")
+        n_problems = sum(len(places) for places in report.problems.values())
+        table.add_row(report.value, str(report.counts["train"]), str(n_problems), f"{report.longer_is_chosen:.0%}")
     return table
 
 

@@ -59,7 +59,8 @@ def main(config: DictConfig) -> None:
         console.print(f"Cut to rank {vector.rank}: relative error {error:.2%} of the update (Frobenius norm)")
     _check_finite(vector)
     _write(vector, export, config, to, console)
-    console.print(f"{', '.join(f'{v} {c:g}' for v, c in candidate.coefficients.items())} -> {to}", highlight=False)
+    combination = ", ".join(f"{value} {omega:g}" for value, omega in candidate.coefficients.items())
+    console.print(f"{combination} -> {to}", highlight=False, markup=False)
 
 
 def _form(config: DictConfig) -> Form:

@@ -129,10 +129,10 @@ def _in_words(source: Mapping[str, Any]) -> str:
 
 def _vector_names(run: RunFiles, values: list[str]) -> tuple[str, ...]:
     """Name the run's vectors: those of values in the order of the values, then the others (one a preference weight)."""
-    found = vector_names(run.folder / "adapters")
-    if not found:
+    names = vector_names(run.folder / "adapters")
+    if not names:
         raise ValueError(f"{run.folder} has no vectors in adapters/: the run has not trained any yet.")
-    return tuple(sorted(found, key=lambda name: (values.index(name) if name in values else len(values), name)))
+    return tuple(sorted(names, key=lambda name: (values.index(name) if name in values else len(values), name)))
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -13,17 +13,18 @@ from omegaconf import DictConfig, OmegaConf
 from mva.apps import assemble
 from mva.apps.run_folder import check_data, data_fingerprint, open_run_folder
 from mva.data.checks import DataReport
+from mva.data.preference import ValueData
 from mva.data.reasoning import thought_marks
 from mva.data.tokenized import examples, renderable
 from mva.diagnostics import Diagnostics, preservation
 from mva.evaluation.ledger import Ledger
-from mva.experiment import Session
+from mva.experiment import Experiment, Session
 from mva.models.adapter_files import load_vectors, save_adapter
+from mva.models.backbone import Backbone
 from mva.models.sources.published import published
 from mva.models.value_vector import ValueVector
 from mva.pareto.front import Front
 from mva.pipeline import (
-    check_session,
     filter_pairs,
     find_front,
     make_evaluator,
@@ -31,6 +32,7 @@ from mva.pipeline import (
     train_independently,
     train_vectors,
 )
+from mva.preflight import check_session
 from mva.records import SCHEMA_VERSION, whole_folder, write_json
 from mva.report.front_view import front_view
 from mva.report.page import write_report
@@ -139,8 +141,9 @@ class Workflow:
     def _finish(self) -> None:
         publish(self.folder, self.tracker)
         run = read_run(self.folder)
-        said = brief if HydraConfig.get().mode == RunMode.MULTIRUN else summary  # a sweep has the last word itself
-        self.session.stages.console.print(said(run, front_view(run)), crop=False)
+        # A sweep prints its own summary at the end.
+        summarise = brief if HydraConfig.get().mode == RunMode.MULTIRUN else summary
+        self.session.stages.console.print(summarise(run, front_view(run)), crop=False)
 
     def _write(self, name: str, record: dict[str, Any]) -> None:
         write_json(self.folder / f"{name}.json", {"schema_version": SCHEMA_VERSION, **record})
@@ -155,25 +158,11 @@ def open_workflow(config: DictConfig, *, job_type: JobType) -> Iterator[Workflow
     folder = open_run_folder(_from_here(Path(HydraConfig.get().runtime.output_dir)), config)
     stages = Stages(folder)
     with stages.stage("Read the data"):
-        data, reports = experiment.data.load(experiment.values)
-        stages.tell(line for report in reports.values() for line in report.summary())
-        marks = {value: data_fingerprint(read) for value, read in data.items()}
-        changed = check_data(folder, marks, on_change=config.data_changed)
-        values = {value: {**_facts(report), "fingerprint": marks[value]} for value, report in reports.items()}
-        write_json(folder / "data.json", {"schema_version": SCHEMA_VERSION, "values": values, "changed": changed})
+        data = _read_data(experiment, stages, folder, on_change=config.data_changed)
     with stages.stage("Load the model"):
-        backbone = experiment.model.load()
-        stages.tell(backbone.notes)
-        thoughts = thought_marks(backbone.template, experiment.evaluation.generation.strip_reasoning)
-        about = {
-            "name": backbone.name,
-            "fingerprint": backbone.fingerprint,
-            "notes": list(backbone.notes),
-            "thoughts": thoughts and list(thoughts),
-        }
-        write_json(folder / "model.json", {"schema_version": SCHEMA_VERSION, **about})
-        for value, read in data.items():
-            data[value], skipped = renderable(read, backbone.template.rendering, on_bad_row=experiment.data.on_bad_row)
+        backbone = _load_model(experiment, stages, folder)
+        for value, pairs in data.items():
+            data[value], skipped = renderable(pairs, backbone.template.rendering, on_bad_row=experiment.data.on_bad_row)
             stages.tell(f"{value}: {line}" for line in examples(skipped))
     plain: Any = OmegaConf.to_container(config, resolve=True)
     identity = RunIdentity(folder, folder.name, _group(config), job_type, plain)
@@ -181,6 +170,32 @@ def open_workflow(config: DictConfig, *, job_type: JobType) -> Iterator[Workflow
         session = Session(experiment, backbone, data, stages)
         check_session(session)
         yield Workflow(session, folder, tracker, figure_forms=list(config.report.forms))
+
+
+def _read_data(experiment: Experiment, stages: Stages, folder: Path, *, on_change: str) -> dict[str, ValueData]:
+    """Read every value's pairs, compare them with those of an earlier start, and write data.json."""
+    data, reports = experiment.data.load(experiment.values)
+    stages.tell(line for report in reports.values() for line in report.summary())
+    fingerprints = {value: data_fingerprint(pairs) for value, pairs in data.items()}
+    changed = check_data(folder, fingerprints, on_change=on_change)
+    values = {value: {**_facts(report), "fingerprint": fingerprints[value]} for value, report in reports.items()}
+    write_json(folder / "data.json", {"schema_version": SCHEMA_VERSION, "values": values, "changed": changed})
+    return data
+
+
+def _load_model(experiment: Experiment, stages: Stages, folder: Path) -> Backbone:
+    """Load the model, and write model.json."""
+    backbone = experiment.model.load()
+    stages.tell(backbone.notes)
+    thoughts = thought_marks(backbone.template, experiment.evaluation.generation.strip_reasoning)
+    about = {
+        "name": backbone.name,
+        "fingerprint": backbone.fingerprint,
+        "notes": list(backbone.notes),
+        "thoughts": thoughts and list(thoughts),
+    }
+    write_json(folder / "model.json", {"schema_version": SCHEMA_VERSION, **about})
+    return backbone
 
 
 def _group(config: DictConfig) -> str:

@@ -62,15 +62,15 @@ def usable_after_truncation(
     pairs: Sequence[PreferencePair], tokenized: Sequence[TokenizedPair], limits: TokenLimits
 ) -> tuple[list[TokenizedPair], list[BadRow]]:
     """Part the pairs that still differ once cut to `limits` from those that are a constant loss of ln 2."""
-    kept: list[TokenizedPair] = []
+    usable: list[TokenizedPair] = []
     bad: list[BadRow] = []
     for pair, tokens in zip(pairs, tokenized, strict=True):
         if tokens.chosen == tokens.rejected:
             cut = f"the responses are identical after truncation to {limits.response} tokens"
             bad.append(BadRow(pair.origin, f"{cut}: raise data.limits.response"))
         else:
-            kept.append(tokens)
-    return kept, bad
+            usable.append(tokens)
+    return usable, bad
 
 
 def longer_is_chosen(pairs: Iterable[PreferencePair]) -> float:

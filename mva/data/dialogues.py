@@ -76,8 +76,8 @@ def read_messages(origin: str, value: object) -> Dialogue:
         BadRow: If it is anything else.
     """
     if not isinstance(value, Sequence) or isinstance(value, str | bytes) or not value:
-        found = type(value).__name__ if value or isinstance(value, bytes) else "an empty one"
-        raise BadRow(origin, f"expected a list of messages, found {found}")
+        kind = type(value).__name__ if value or isinstance(value, bytes) else "an empty one"
+        raise BadRow(origin, f"expected a list of messages, found {kind}")
     return tuple(_message(origin, turn) for turn in value)
 
 

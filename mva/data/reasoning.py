@@ -8,8 +8,9 @@ from mva.data.template import Template
 Strip = Literal["auto"] | bool
 
 # What opens a thought, and what ends it: tags, and the channels of gpt-oss.
+THINK = ("<think>", "</think>")
 _MARKS = (
-    ("<think>", "</think>"),
+    THINK,
     ("[THINK]", "[/THINK]"),
     ("<|channel|>analysis", "<|channel|>final<|message|>"),
 )
@@ -24,7 +25,7 @@ def thought_marks(template: Template, strip: Strip) -> tuple[str, str] | None:
         return None
     written = template.tokenizer.chat_template or ""
     known = [(opening, closing) for opening, closing in _MARKS if closing.partition("<|message|>")[0] in written]
-    return known[0] if known else _MARKS[0] if strip is True else None
+    return known[0] if known else THINK if strip is True else None
 
 
 def thought_is_open(template: Template, marks: tuple[str, str]) -> bool:

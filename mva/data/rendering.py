@@ -8,7 +8,7 @@ from functools import cached_property
 
 from transformers import PreTrainedTokenizerBase
 
-from mva.data.preference import Dialogue, Message, user_prompt
+from mva.data.preference import Dialogue, Message, Role, user_prompt
 
 _LABELS = {"system": "System", "user": "Human", "assistant": "Assistant"}
 _PROBE = "\u2603"
@@ -109,11 +109,11 @@ class Rendering:
             raise RefusedDialogue(reason)
 
     @cached_property
-    def _checked(self) -> dict[tuple[str, ...], str]:
+    def _checked(self) -> dict[tuple[Role, ...], str]:
         return {}
 
-    def _refusal(self, roles: tuple[str, ...]) -> str:
-        turns = tuple(Message(role, f"probe {number}.") for number, role in enumerate(roles))  # type: ignore[arg-type]
+    def _refusal(self, roles: tuple[Role, ...]) -> str:
+        turns = tuple(Message(role, f"probe {number}.") for number, role in enumerate(roles))
         try:
             text = self.frame(turns).before
         except RefusedDialogue as error:

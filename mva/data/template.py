@@ -138,8 +138,8 @@ class Template:
         renders_itself = type(self.tokenizer).apply_chat_template is not PreTrainedTokenizerBase.apply_chat_template
         if self.tokenizer.chat_template is None and renders_itself:
             raise UnusableTemplate(
-                f"The tokenizer {type(self.tokenizer).__name__} renders dialogues by code of its own, without a chat "
-                "template: take the model's tokenizer.json with its chat template."
+                f"The tokenizer {type(self.tokenizer).__name__} renders dialogues with its own code instead of a "
+                "chat template: use the model's tokenizer.json with its chat template."
             )
         try:
             if rendering.system is not None:

@@ -3,11 +3,10 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from mva.data.checks import usable_after_truncation
 from mva.data.preference import PreferencePair
-from mva.data.sources.base import BadRow
 from mva.data.template import Template
-from mva.data.tokenization import TokenLimits, tokenize_pair
+from mva.data.tokenization import TokenLimits
+from mva.data.tokenized import tokenize_usable
 
 Problems = dict[str, tuple[str, ...]]
 
@@ -28,24 +27,16 @@ def control_tokens(pairs: Sequence[PreferencePair], marks: Sequence[str] = WELL_
 def token_problems(pairs: Sequence[PreferencePair], template: Template, limits: TokenLimits) -> Problems:
     """Find what a model's template and the limits do to pairs, by kind, with the places."""
     problems: dict[str, list[str]] = defaultdict(list)
-    tokenized, sources = [], []
-    for pair in pairs:
-        try:
-            tokenized.append(tokenize_pair(pair, template, limits))
-        except BadRow as bad:
-            problems[bad.problem].append(bad.origin)
-        else:
-            sources.append(pair)
-    _, identical = usable_after_truncation(sources, tokenized, limits)
-    for row in identical:
-        problems[f"responses are identical after truncation to {limits.response} tokens"].append(row.origin)
-    for pair, tokens in zip(sources, tokenized, strict=True):
-        if tokens.cut:
+    usable, unusable = tokenize_usable(pairs, template, limits)
+    for bad in unusable:
+        problems[bad.problem].append(bad.origin)
+    for pair in usable:
+        if pair.cut:
             problems[f"cut to {limits.prompt} and {limits.response} tokens"].append(pair.origin)
-        if tokens.spans:
+        if pair.spans:
             problems["a token spans the boundary of prompt and response"].append(pair.origin)
-    found = {kind: tuple(places) for kind, places in problems.items()}
-    return {**found, **control_tokens(pairs, template.control_tokens.marks)}
+    places_by_kind = {kind: tuple(places) for kind, places in problems.items()}
+    return {**places_by_kind, **control_tokens(pairs, template.control_tokens.marks)}
 
 
 def _holds_any(pair: PreferencePair, marks: Sequence[str]) -> bool:

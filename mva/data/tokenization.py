@@ -24,6 +24,11 @@ class TokenizedPair:
     cut: bool = field(default=False, compare=False, repr=False)
     spans: bool = field(default=False, compare=False, repr=False)
 
+    @property
+    def origin(self) -> str:
+        """The place (`file:line`) of the pair; empty where it did not come from text."""
+        return "" if self.source is None else self.source.origin
+
 
 @dataclass(frozen=True)
 class TokenLimits:
@@ -144,8 +149,8 @@ def fit_prompt(dialogue: Dialogue, limit: int, encode: Callable[[Dialogue], Sequ
     content = dialogue[-1].content
 
     def ending(n_characters: int) -> Dialogue:
-        kept = content[len(content) - n_characters :].lstrip()
-        return (*system, Message(dialogue[-1].role, kept))
+        end_of_content = content[len(content) - n_characters :].lstrip()
+        return (*system, Message(dialogue[-1].role, end_of_content))
 
     fits, too_many = 0, len(content)
     while too_many - fits > 1:

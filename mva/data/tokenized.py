@@ -57,8 +57,8 @@ def tokenize_value(data: ValueData, template: Template, limits: TokenLimits, *, 
         BadRow: For the first pair that can't be used, unless `on_bad_row` is "skip".
         EmptyData: If no pair is left.
     """
-    train, bad_train = _usable(data.train, template, limits)
-    validation, bad_validation = _usable(data.validation, template, limits)
+    train, bad_train = tokenize_usable(data.train, template, limits)
+    validation, bad_validation = tokenize_usable(data.validation, template, limits)
     skipped = [*bad_train, *bad_validation]
     if skipped and on_bad_row == "error":
         raise skipped[0]
@@ -91,7 +91,9 @@ def renderable(data: ValueData, rendering: Rendering, *, on_bad_row: OnBadRow) -
     for split, pairs in splits.items():
         if not pairs:
             raise EmptyData(f"'{data.value}' has no {split} pairs that the model's chat template takes: {skipped[0]}.")
-    usable = replace(data, **splits) if skipped else data  # type: ignore[arg-type]  # the splits are the fields' names
+    if not skipped:
+        return data, []
+    usable = replace(data, train=splits["train"], validation=splits["validation"], test=splits["test"])
     return usable, skipped
 
 
@@ -103,9 +105,10 @@ def examples(skipped: Sequence[BadRow]) -> list[str]:
     return lines
 
 
-def _usable(
+def tokenize_usable(
     pairs: Sequence[PreferencePair], template: Template, limits: TokenLimits
 ) -> tuple[list[TokenizedPair], list[BadRow]]:
+    """Tokenise pairs; returns the usable ones, and a `BadRow` for each of the others."""
     tokenized: list[TokenizedPair] = []
     sources: list[PreferencePair] = []
     refused: list[BadRow] = []

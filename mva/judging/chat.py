@@ -47,9 +47,9 @@ class Access:
         """The server's name, without port, path or user."""
         return urlsplit(self.url).hostname or ""
 
-    def without_key(self, said: str | None) -> str | None:
-        """Take the key out of what a server says, should it repeat it."""
-        return said.replace(self.key, "***") if said and self.key else said
+    def without_key(self, text: str | None) -> str | None:
+        """Take the key out of a server's text, should it repeat it."""
+        return text.replace(self.key, "***") if text and self.key else text
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Access":
@@ -167,13 +167,12 @@ class Chat:
         if retry_after is not None:
             with suppress(InvalidHeader):
                 seconds = Retry().parse_retry_after(retry_after)
+        pause = min(seconds, self._backoff_max)
         if seconds > _WORTH_SAYING:
-            capped = f", at most {self._backoff_max:g} s are waited (judge.by.backoff_max)"
-            asked = f"asks to wait {seconds:g} s{capped if seconds > self._backoff_max else ''}"
-            warnings.warn(
-                f"{self._access.host} {asked if retry_after else f'is tried again in {seconds:.0f} s'}.", stacklevel=2
-            )
-        time.sleep(min(seconds, self._backoff_max))
+            limit = f" It asks for {seconds:g} s, judge.by.backoff_max allows {pause:g} s." if seconds > pause else ""
+            again = f"{self._access.host} is tried again in {pause:.3g} s."
+            warnings.warn(again + (limit if retry_after else ""), stacklevel=2)
+        time.sleep(pause)
 
     def _sign(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         if self._access.key is not None:
@@ -190,8 +189,8 @@ class Chat:
 
     def _message(self, record: dict[str, Any] | None) -> str:
         error = (record or {}).get("error")
-        said = error.get("message") if isinstance(error, dict) else error
-        return f": {self._access.without_key(str(said))}"[:200] if said else ""
+        text = error.get("message") if isinstance(error, dict) else error
+        return f": {self._access.without_key(str(text))}"[:200] if text else ""
 
 
 def _json(reply: requests.Response) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from mva.data.reasoning import THINK, without_thought
 from mva.judging.base import Verdict
 
 # Letters are the answers in the order in which they are presented.
@@ -19,7 +20,6 @@ _VERDICTS: dict[str, Verdict] = {
 _WORD = "|".join(_VERDICTS)
 _FIELD = re.compile(rf"""["']?\bwinner\b["']?\s*[:=]\s*["']?({_WORD})\b["']?""", re.IGNORECASE)
 _ALONE = re.compile(rf"^(?:the\s+)?(?:answer\s+)?({_WORD})(?:\s+answer)?$", re.IGNORECASE)
-_THOUGHT_ENDS = "</think>"
 
 
 def read_verdict(content: str | None) -> Verdict | None:
@@ -28,27 +28,25 @@ def read_verdict(content: str | None) -> Verdict | None:
     A thought before the verdict is passed over; one that does not end holds no verdict. An object's field `winner`
     counts, else the whole reply as one word. Where fields contradict each other there is no verdict.
     """
-    said = (content or "").rpartition(_THOUGHT_ENDS)[2].strip()
-    if "<think>" in said:
-        return None
-    found = set(_winners(said)) or {_VERDICTS[word.lower()] for word in _FIELD.findall(said)}
-    if not found and (alone := _ALONE.match(said.strip("*_`\"'.!{}[]() \n"))):
-        found = {_VERDICTS[alone[1].lower()]}
-    return found.pop() if len(found) == 1 else None
+    answer = without_thought(content or "", THINK, is_open=False).strip()
+    winners = set(_winners(answer)) or {_VERDICTS[word.lower()] for word in _FIELD.findall(answer)}
+    if not winners and (alone := _ALONE.match(answer.strip("*_`\"'.!{}[]() \n"))):
+        winners = {_VERDICTS[alone[1].lower()]}
+    return winners.pop() if len(winners) == 1 else None
 
 
-def _winners(said: str) -> Iterator[Verdict]:
+def _winners(text: str) -> Iterator[Verdict]:
     """Read the field `winner` of every JSON object in a text."""
-    decoder, start = json.JSONDecoder(), said.find("{")
+    decoder, start = json.JSONDecoder(), text.find("{")
     while start >= 0:
         end = start + 1
         try:
-            record, end = decoder.raw_decode(said, start)
+            record, end = decoder.raw_decode(text, start)
         except (ValueError, RecursionError):
             pass
         else:
             yield from _winner_of(record)
-        start = said.find("{", end)
+        start = text.find("{", end)
 
 
 def _winner_of(record: Any) -> Iterator[Verdict]:

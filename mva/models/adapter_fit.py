@@ -113,7 +113,7 @@ def _check_base_weight(
         if torch.equal(stored, own.to(stored.dtype)) or torch.equal(stored.to(own.dtype), own):
             return
     raise BrokenAdapter(
-        f"{adapter.folder / WEIGHTS} brings weights of its own for {name}, not those of {backbone.name}: only "
+        f"{adapter.folder / WEIGHTS} changes {name}, whose weights differ from those of {backbone.name}: only "
         f"low-rank updates can be combined."
     )
 

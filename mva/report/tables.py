@@ -76,7 +76,7 @@ def warnings(run: RunFiles) -> list[str]:
         ids = sorted({line["id"] for line in run.failed})
         more = ", ..." if len(ids) > 5 else ""
         reasons = ", ".join(sorted({line["failed"] for line in run.failed}))
-        found.append(f"{len(ids)} candidates failed and are left out ({', '.join(ids[:5])}{more}): {reasons}.")
+        found.append(f"Failed candidates that are left out: {len(ids)} ({', '.join(ids[:5])}{more}): {reasons}.")
     if run.model.get("thoughts"):
         n_empty = sum(not line["response"] for line in run.generations)
         found.append(

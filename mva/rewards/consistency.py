@@ -17,8 +17,8 @@ class Consistency:
 
     A pair's reward gaps are `g_v = (r_v(x, chosen) - r_v(x, rejected)) / s_v`, where `s_v` is the root mean square of
     the gaps of value v over all pairs (rewards have no common unit); `scaled=False` takes the paper's plain gaps,
-    `s_v = 1`. Its consistency is their cosine with the vector of
-    ones,
+    `s_v = 1`. Its consistency is their cosine
+    with the vector of ones,
 
         sum_v g_v / (sqrt(n) ||g||)   in [-1, 1]:
 

@@ -1,10 +1,8 @@
 """Adapters that PEFT saved elsewhere: explored, exported, reported, judged and served like trained vectors."""
 
 import json
-import logging
 import re
 import shlex
-import sys
 from pathlib import Path
 
 import pytest
@@ -57,22 +55,8 @@ def adapters(tmp_path_factory):
     return home
 
 
-def start(app, *words):
-    """Start an app with these words, as from a shell; returns its exit status."""
-    before, sys.argv = sys.argv, [f"mva-{app.__name__.rpartition('.')[2]}", *map(str, words)]
-    try:
-        app.main()
-    except SystemExit as ended:
-        return ended.code or 0
-    finally:
-        sys.argv = before
-        for handler in logging.getLogger().handlers:
-            handler.close()  # Hydra leaves its log file open
-    return 0
-
-
 @pytest.fixture(scope="module")
-def folder(adapters, tmp_path_factory):
+def folder(start, adapters, tmp_path_factory):
     """The run that explored them, the first of them named relative to where the command is typed."""
     home = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as patch:
@@ -87,7 +71,7 @@ def lines_of(path):
 
 
 @torch.no_grad()
-def test_a_scored_candidate_is_exported_as_the_one_adapter_that_peft_makes_of_both(folder, adapters, tmp_path):
+def test_a_scored_candidate_is_exported_as_the_one_adapter_that_peft_makes_of_both(start, folder, adapters, tmp_path):
     line = next(line for line in lines_of(folder / "candidates.jsonl") if all(line["coefficients"].values()))
     words = [f"run={folder}", f"candidate={line['id']}", f"export.to={tmp_path / 'one'}", "model=tiny_qwen"]
     assert start(export, *words) == 0
@@ -111,7 +95,7 @@ def test_the_runs_values_are_those_of_the_adapters_in_their_order(folder):
     assert stored["metadata"]["origin"]["folder"].endswith("/helpful")
 
 
-def test_new_contents_in_the_same_place_are_another_evaluation(folder, adapters, tmp_path):
+def test_new_contents_in_the_same_place_are_another_evaluation(start, folder, adapters, tmp_path):
     before = {line["key"] for line in lines_of(folder / "candidates.jsonl") if line["split"] == "validation"}
     (changed := tmp_path / "helpful").mkdir()
     for path in (adapters / "helpful").iterdir():
@@ -124,14 +108,14 @@ def test_new_contents_in_the_same_place_are_another_evaluation(folder, adapters,
     assert before != after
 
 
-def test_the_run_is_reported_and_judged(folder, capsys):
+def test_the_run_is_reported_and_judged(start, folder, capsys):
     assert start(report, f"run={folder}", "report.forms=[]") == 0
     assert "Pareto front" in capsys.readouterr().out
     assert start(judge, f"run={folder}") == 0
     assert json.loads((folder / "judgement.json").read_text())["results"]
 
 
-def test_the_run_is_served(folder, monkeypatch):
+def test_the_run_is_served(start, folder, monkeypatch):
     answers = []
 
     def ask(server, **_):
@@ -145,7 +129,7 @@ def test_the_run_is_served(folder, monkeypatch):
     assert '"honest"' in answers[0].text
 
 
-def test_one_candidate_alone_is_scored_with_coefficients(adapters, tmp_path):
+def test_one_candidate_alone_is_scored_with_coefficients(start, adapters, tmp_path):
     words = [f"adapters.{value}={adapters / value}" for value in SETTINGS]
     chosen = ["coefficients.honest=1.4", "coefficients.helpful=-0.5", f"hydra.run.dir={tmp_path / 'r'}"]
     assert start(explore, *SMALL, *words, *chosen) == 0
@@ -168,7 +152,7 @@ def test_one_candidate_alone_is_scored_with_coefficients(adapters, tmp_path):
     ],
 )
 def test_what_makes_no_sense_is_refused_before_the_model_is_loaded(
-    adapters, tmp_path, monkeypatch, capsys, words, sentence
+    start, adapters, tmp_path, monkeypatch, capsys, words, sentence
 ):
     monkeypatch.setattr(brought, "fit_to", None)
     monkeypatch.setattr(TinyRandom, "load", None)
@@ -179,7 +163,7 @@ def test_what_makes_no_sense_is_refused_before_the_model_is_loaded(
     assert "Traceback" not in said
 
 
-def test_values_that_are_stated_and_agree_give_the_order(adapters, tmp_path):
+def test_values_that_are_stated_and_agree_give_the_order(start, adapters, tmp_path):
     words = [f"adapters.{value}={adapters / value}" for value in SETTINGS]
     assert start(explore, *SMALL, *words, "value.names=[helpful,honest]", f"hydra.run.dir={tmp_path / 'r'}") == 0
     assert json.loads((tmp_path / "r" / "front.json").read_text())["values"] == ["helpful", "honest"]

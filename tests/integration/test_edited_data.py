@@ -97,7 +97,7 @@ def test_candidates_beyond_what_the_model_can_compute_are_off_the_front_and_name
     assert failed
     assert not failed & {point.id for point in run.front.points}
     assert not failed & {line["id"] for line in run.candidates}
-    (sentence,) = [warning for warning in warnings(run) if "failed and are left out" in warning]
+    (sentence,) = [warning for warning in warnings(run) if "Failed candidates" in warning]
     assert all(identifier in sentence for identifier in sorted(failed)[:5])
-    assert "candidates failed and are left out: the model's logits are not finite" in done.stderr
-    assert "failed and are left out" in (home / "far" / "report.html").read_text()
+    assert "Failed candidates that are left out: " in done.stderr
+    assert "Failed candidates that are left out" in (home / "far" / "report.html").read_text()

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "mva"
 ORDER = [
     "data", "models", "estimators", "objectives", "training", "composition", "policies", "extrapolation", "search",
-    "rewards", "evaluation", "pareto", "tracking", "judging", "report", "serving", "experiment", "diagnostics", "pipeline", "apps",
+    "rewards", "evaluation", "pareto", "tracking", "judging", "report", "serving", "experiment", "preflight", "diagnostics", "pipeline", "apps",
 ]  # fmt: skip
 FOUNDATION = {"fingerprint", "seeding", "records", "stages"}
 HOMES = {

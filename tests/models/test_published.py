@@ -5,7 +5,9 @@ from dataclasses import asdict, dataclass
 
 import pytest
 import torch
+import yaml
 
+from mva.apps.command import conf_folder
 from mva.models.sources.pretrained import Pretrained
 from mva.models.sources.published import Published, of_path, published
 from mva.models.sources.smollm2_wheel import SmolLM2Wheel
@@ -98,3 +100,10 @@ def test_what_was_written_down_is_read_again_and_unknown_parts_are_left_out():
     said = Published("a/b", COMMIT, license="mit")
     assert Published.from_json({**asdict(said), "of_tomorrow": 1}) == said
     assert Published.from_json({}) == Published(None)
+
+
+def test_every_hub_model_that_conf_names_has_a_licence():
+    paths = [yaml.safe_load(file.read_text()).get("source", {}) for file in (conf_folder() / "model").glob("*.yaml")]
+    names = {source["path"] for source in paths if "/" in str(source.get("path", ""))}
+    assert len(names) > 10
+    assert {name for name in names if of_path(name).license == "unknown"} == set()

@@ -11,9 +11,9 @@ from safetensors import safe_open
 from transformers import PreTrainedModel
 from transformers.utils import cached_file
 
+from mva.models.adapter_files import CONFIG, WEIGHTS
 from mva.models.sources.base import ModelUnavailable
-
-_CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+from mva.models.sources.published import base_beside
 
 
 def adapter_config(place: str, *, revision: str | None) -> Mapping[str, Any] | None:
@@ -22,19 +22,19 @@ def adapter_config(place: str, *, revision: str | None) -> Mapping[str, Any] | N
     Raises:
         ModelUnavailable: If it is no LoRA, does not name its base, or its file is damaged.
     """
-    file = _file(place, _CONFIG, revision)
+    file = _file(place, CONFIG, revision)
     if file is None:
         return None
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
         base, kind = config["base_model_name_or_path"], config["peft_type"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ModelUnavailable(f"{place}: {_CONFIG} can't be read ({error!r}): save the adapter again.") from error
+        raise ModelUnavailable(f"{place}: {CONFIG} can't be read ({error!r}): save the adapter again.") from error
     if kind != "LORA":
         raise ModelUnavailable(f"{place} is an adapter of the kind {kind}: only LoRA can be merged into its base.")
     if not base:
         raise ModelUnavailable(f"{place} is an adapter that does not name its base: set base_model_name_or_path.")
-    return {**config, "base_model_name_or_path": _beside(place, str(base))}
+    return {**config, "base_model_name_or_path": base_beside(Path(place), str(base))}
 
 
 def merge_adapter(model: PreTrainedModel, place: str, *, revision: str | None) -> PreTrainedModel:
@@ -43,9 +43,9 @@ def merge_adapter(model: PreTrainedModel, place: str, *, revision: str | None) -
     Raises:
         ModelUnavailable: If the adapter is no safetensors file, does not fit the base, or holds NaN.
     """
-    file = _file(place, _WEIGHTS, revision)
+    file = _file(place, WEIGHTS, revision)
     if file is None:
-        raise ModelUnavailable(f"{place} holds no {_WEIGHTS}: save the adapter with safetensors.")
+        raise ModelUnavailable(f"{place} holds no {WEIGHTS}: save the adapter with safetensors.")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is missing is looked at below, by name
         try:
@@ -70,11 +70,5 @@ def merge_adapter(model: PreTrainedModel, place: str, *, revision: str | None) -
 
 def _file(place: str, name: str, revision: str | None) -> Path | None:
     options = {"_raise_exceptions_for_missing_entries": False, "_raise_exceptions_for_connection_errors": False}
-    found = cached_file(place, name, revision=revision, _raise_exceptions_for_gated_repo=False, **options)
-    return None if found is None else Path(found)
-
-
-def _beside(place: str, base: str) -> str:
-    """Find a base that is named relative to the adapter's folder; other names are taken as they are."""
-    beside = Path(place) / Path(base).expanduser()
-    return str(beside) if beside.is_dir() else base
+    path = cached_file(place, name, revision=revision, _raise_exceptions_for_gated_repo=False, **options)
+    return None if path is None else Path(path)

@@ -7,15 +7,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from mva.models.adapter_files import CONFIG
+
 UNKNOWN = "unknown"
 # The hub's identifiers of the licences of the models that conf/model/ names.
 _LICENSES = {
-    "HuggingFaceTB/SmolLM2-135M-Instruct": "apache-2.0",
-    "Qwen/Qwen2.5-0.5B-Instruct": "apache-2.0",
     "EleutherAI/pythia-160m": "apache-2.0",
+    "HuggingFaceTB/SmolLM2-135M-Instruct": "apache-2.0",
+    "HuggingFaceTB/SmolLM3-3B": "apache-2.0",
+    "Qwen/Qwen2.5-0.5B-Instruct": "apache-2.0",
+    "Qwen/Qwen3-0.6B": "apache-2.0",
+    "allenai/OLMo-2-0425-1B-Instruct": "apache-2.0",
     "facebook/opt-125m": "other",
+    "google/gemma-2-2b-it": "gemma",
+    "google/gemma-3-1b-it": "gemma",
     "meta-llama/Llama-2-7b-hf": "llama2",
+    "meta-llama/Llama-3.1-8B-Instruct": "llama3.1",
+    "meta-llama/Llama-3.2-1B-Instruct": "llama3.2",
     "meta-llama/Meta-Llama-3-8B-Instruct": "llama3",
+    "microsoft/Phi-4-mini-instruct": "mit",
+    "mistralai/Mistral-7B-Instruct-v0.3": "apache-2.0",
 }
 _SNAPSHOT = re.compile(r"models--(?P<owner>[^/\\]+)--(?P<name>[^/\\]+)[/\\]snapshots[/\\](?P<commit>[0-9a-f]{40})$")
 
@@ -55,10 +66,12 @@ def published(source: object, *, commit: str | None = None) -> Published:
 
     `commit` is the hub's commit that was really loaded: it pins a hub name whose revision moves.
     """
-    said = getattr(source, "published", None)
-    if not isinstance(said, Published):
+    description = getattr(source, "published", None)
+    if not isinstance(description, Published):
         return Published(None, code=loading_code(source))
-    return replace(said, revision=commit) if commit and said.name and not (said.local or said.adapters) else said
+    if commit and description.name and not (description.local or description.adapters):
+        return replace(description, revision=commit)
+    return description
 
 
 def loading_code(source: object) -> str:
@@ -76,7 +89,7 @@ def of_path(path: str, revision: str | None = None, *, home: Path | None = None)
     folder = (home or Path.cwd()) / Path(path).expanduser()
     if not folder.is_dir():
         return Published(path, revision, license=_LICENSES.get(path, UNKNOWN))
-    if (folder / "adapter_config.json").is_file():
+    if (folder / CONFIG).is_file():
         return _of_adapter(folder)
     place = str(folder.resolve())
     if snapshot := _SNAPSHOT.search(place):
@@ -86,14 +99,18 @@ def of_path(path: str, revision: str | None = None, *, home: Path | None = None)
 
 
 def _of_adapter(folder: Path) -> Published:
-    settings = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    settings = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     name = settings.get("base_model_name_or_path")
     if not name:
         return Published(None, adapters=(str(folder.resolve()),))
-    # A base's folder may be named as seen from the adapter's.
-    beside = folder / Path(name).expanduser()
-    below = of_path(str(beside) if beside.is_dir() else name, settings.get("revision"))
+    below = of_path(base_beside(folder, name), settings.get("revision"))
     return replace(below, adapters=(*below.adapters, str(folder.resolve())))
+
+
+def base_beside(adapter: Path, base: str) -> str:
+    """Resolve a base that is named relative to the adapter's folder; other names are returned as they are."""
+    folder = adapter / Path(base).expanduser()
+    return str(folder) if folder.is_dir() else base
 
 
 def _license_in(folder: Path) -> str:

@@ -1,0 +1,34 @@
+"""What is checked once the model is loaded, and before anything is trained."""
+
+from collections.abc import Sequence
+
+from mva.data.preference import Dialogue
+from mva.data.tokenization import TokenLimits, check_prompts_fit
+from mva.experiment import Session
+from mva.models.lora import target_modules
+
+
+def check_session(session: Session) -> None:
+    """Check before anything is trained that the adapter fits the model, and prompts the generation and the rewards.
+
+    Raises:
+        ValueError: For the first target or prompt that does not.
+    """
+    e, template = session.experiment, session.backbone.template
+    target_modules(session.backbone.model, e.adapter.targets)
+    prompts = [*session.prompts("validation"), *session.prompts("test")]
+    limit = e.evaluation.generation.max_prompt_tokens
+    check_prompts_fit(prompts, limit, template.prompt_ids, option="evaluation.generation.max_prompt_tokens")
+    for value, reward in e.rewards.items():
+        limits = getattr(reward, "limits", None)  # rewards that read the backbone have them
+        if isinstance(limits, TokenLimits):
+            seen = [*prompts, *(pair.prompt for pair in session.data[value].train)]
+            check_prompts_fit(
+                _one_of_each_system(seen), limits.prompt, template.before_ids, option="reward.limits.prompt"
+            )
+
+
+def _one_of_each_system(prompts: Sequence[Dialogue]) -> list[Dialogue]:
+    """Choose one prompt for each system turn: what can't be cut is the same in the others."""
+    systems = {prompt[0].content if prompt[0].role == "system" else None: prompt for prompt in prompts}
+    return list(systems.values())
