@@ -22,7 +22,6 @@ from typing import Any
 from estimator_ablation import interval
 from matplotlib.figure import Figure
 from pretraining import ARCHITECTURES, RECORD, bits_per_byte, configured, pretrain
-from rich.console import Console
 from rich.table import Table
 from two_by_two import BOOTSTRAP, whole_table
 
@@ -31,6 +30,7 @@ from mva.report.figures import BLUE, ORANGE, save
 from mva.report.front_view import BASE, CORNER, front_view
 from mva.report.run_files import RunFiles
 from mva.report.sweep_files import read_sweep
+from mva.terminal import Console
 
 MODELS = (*ARCHITECTURES, "smollm2")
 NO_PENALTY = "unpenalised"

@@ -25,7 +25,6 @@ import numpy as np
 import torch
 from hydra import compose, initialize_config_dir
 from matplotlib.figure import Figure
-from rich.console import Console
 from rich.table import Table
 from scipy.stats import t as student_t
 
@@ -52,6 +51,7 @@ from mva.pipeline import make_evaluator, make_rewards, train_vectors
 from mva.report.figures import save
 from mva.seeding import seed_everything
 from mva.stages import Stages
+from mva.terminal import Console
 
 ESTIMATORS: dict[str, Any] = {
     "hsic": HSIC(),

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from rich.console import Console
 from torch import Tensor
 
 from mva.estimators.activations import Activations
@@ -37,6 +36,7 @@ from mva.estimators.samples import FactorRows, Update, UpdateRows, dependence
 from mva.estimators.subspace_overlap import SubspaceOverlap
 from mva.models.value_vector import LowRank
 from mva.report.figures import save
+from mva.terminal import Console
 
 Vector = Mapping[str, LowRank]
 RANK, D, MODULES = 16, 576, 24

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from mva.pareto.bootstrap import Difference, Interval
@@ -31,6 +30,7 @@ from mva.report.run_files import RunFiles, read_run
 from mva.report.surface import Surface, holds_from, interference, surfaces
 from mva.report.surface_figures import draw_curves, draw_planes
 from mva.report.text_statistics import STATISTICS
+from mva.terminal import Console
 
 Found = dict[str, Any]
 

@@ -11,12 +11,11 @@ import json
 from collections import defaultdict
 from pathlib import Path
 
-from rich.console import Console
-
 from mva.report.comparison import Comparison, compare, comparison_table, draw_comparison
 from mva.report.figures import save
 from mva.report.run_files import RunFiles
 from mva.report.sweep_files import read_sweep
+from mva.terminal import Console
 
 
 def methods(folder: Path, first: str | None) -> dict[str, list[RunFiles]]:

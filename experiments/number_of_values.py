@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from rich.console import Console
 from rich.table import Table
 
 from mva.estimators.correlation import Correlation
@@ -35,6 +34,7 @@ from mva.pareto.hypervolume import hypervolume, nadir
 from mva.records import SCHEMA_VERSION, write_json
 from mva.report.figures import save
 from mva.report.run_files import RunFiles, read_run
+from mva.terminal import Console
 
 VALUES = ("helpful", "harmless", "honest", "brief", "detailed")
 NUMBERS = range(2, len(VALUES) + 1)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from mva.records import write_json
@@ -21,6 +20,7 @@ from mva.report.figures import save
 from mva.report.run_files import read_run
 from mva.report.surface import Surface, surfaces
 from mva.report.surface_figures import draw_curves, draw_planes
+from mva.terminal import Console
 
 Curves = dict[str, list[dict[str, Any]]]
 

@@ -24,7 +24,6 @@ from typing import Any
 from estimator_ablation import interval
 from matplotlib.figure import Figure
 from omegaconf import DictConfig
-from rich.console import Console
 from rich.table import Table
 
 from mva.apps import assemble
@@ -43,6 +42,7 @@ from mva.pipeline import make_evaluator, make_rewards, train_independently, trai
 from mva.records import SCHEMA_VERSION, write_json
 from mva.report.figures import save
 from mva.rewards.base import Reward
+from mva.terminal import Console
 from mva.training.snapshots import Snapshots
 
 BASE, MERGED, TUNED = (

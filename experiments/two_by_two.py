@@ -23,7 +23,6 @@ import numpy as np
 import yaml
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.table import Table
 
 from mva.extrapolation.candidate import Candidate
@@ -36,6 +35,7 @@ from mva.report.figures import save
 from mva.report.run_files import RunFiles
 from mva.report.surface import surfaces
 from mva.report.sweep_files import read_sweep
+from mva.terminal import Console
 
 Floats = NDArray[np.float64]
 Cell = tuple[str, str]

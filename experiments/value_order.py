@@ -16,13 +16,13 @@ from pathlib import Path
 
 from estimator_ablation import interval
 from matplotlib.figure import Figure
-from rich.console import Console
 from rich.table import Table
 
 from mva.report.figures import save
 from mva.report.front_view import CORNER
 from mva.report.sweep_files import Job, read_sweep
 from mva.report.sweep_view import JobFront, join
+from mva.terminal import Console
 
 Measures = dict[str, float]
 Order = tuple[str, ...]

@@ -16,13 +16,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.utilities.exceptions import SIGTERMException
-from rich.console import Console
 
 from mva.apps.help import READERS, check_keys, command_of, suggestion, words_of
 from mva.apps.job_folder import job_folder
 from mva.apps.resume import remember, stop_message
-from mva.apps.streams import show_any_character
+from mva.apps.streams import guard_streams
 from mva.apps.sweep import as_job
+from mva.terminal import Console
 
 _TERMINATED = 143
 USER_ERRORS = (ValueError, OSError, FloatingPointError, HydraException, OmegaConfBaseException)
@@ -65,7 +65,7 @@ def app(task: Callable[[DictConfig], object]) -> Callable[[], None]:
     def main() -> None:
         os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra re-raises, and we say it
         OmegaConf.register_new_resolver("app_words", lambda: words_of(task), replace=True)  # see conf/hydra/
-        show_any_character()
+        guard_streams()
         console = Console(stderr=True)
         signal.signal(signal.SIGTERM, _terminate)
         if command_of(task) in READERS["run"]:

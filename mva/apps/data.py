@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 from hydra import compose, initialize_config_dir
-from rich.console import Console
 from rich.table import Table
 
 from mva.apps.assemble import build
 from mva.apps.command import USER_ERRORS, conf_folder
-from mva.apps.streams import show_any_character
+from mva.apps.streams import guard_streams
 from mva.data.checks import DataReport, check_value, shared_prompts
 from mva.data.formats import PairColumns, PairFormat, Transcripts
 from mva.data.loading import read_pairs
@@ -30,6 +30,7 @@ from mva.data.token_checks import Problems, control_tokens, token_problems
 from mva.data.tokenization import TokenLimits
 from mva.models.backbone import ModelSettings
 from mva.models.sources.pretrained import Pretrained
+from mva.terminal import Console, visible
 
 TokenCheck = Callable[[Sequence[PreferencePair]], Problems]
 _N_PLACES = 3
@@ -37,7 +38,7 @@ _N_PLACES = 3
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Check the files and print what was found; the exit code is 1 if there is any problem."""
-    show_any_character()
+    guard_streams()
     given = sys.argv[1:] if arguments is None else arguments
     words = [f"--{word}" if word.startswith("model=") else word for word in given]
     options = _parser().parse_args(words)
@@ -133,8 +134,16 @@ def _problems_table(problems: Iterable[tuple[str, str, tuple[str, ...]]]) -> Tab
     return table
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong with the words of the command line, which a pattern may have filled with names of files."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the command line."""
+        super().error(visible(message))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="mva-data",
         description=__doc__,
         epilog="Reads .jsonl, .jsonl.gz, .parquet and .csv. Finds unusable rows, duplicates, contradictions, and\n"

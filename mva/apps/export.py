@@ -14,7 +14,6 @@ from typing import Any, get_args
 
 import torch
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 
 from mva.apps import assemble
 from mva.apps.command import app
@@ -26,6 +25,7 @@ from mva.models.merge import merged_copy, rounding_error, truncate
 from mva.models.value_vector import ValueVector
 from mva.report.model_card import Export, Form, model_card
 from mva.report.run_files import RunFiles, read_run
+from mva.terminal import Console
 
 _WORTH_SAYING = 0.01
 

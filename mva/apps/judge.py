@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from omegaconf import DictConfig
-from rich.console import Console
 
 from mva.apps import assemble
 from mva.apps.command import app
@@ -24,6 +23,7 @@ from mva.pareto.front import Front
 from mva.records import write_json
 from mva.report.run_files import RunFiles, read_run
 from mva.stages import Stages
+from mva.terminal import Console
 
 
 class Pairing(NamedTuple):

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 
 from mva.apps import assemble
 from mva.apps.command import app
@@ -23,6 +22,7 @@ from mva.report.sweep_files import read_sweep
 from mva.report.sweep_page import write_sweep
 from mva.report.sweep_tables import sweep_summary
 from mva.report.tables import summary
+from mva.terminal import Console
 from mva.tracking.base import RunIdentity
 
 

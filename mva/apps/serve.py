@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 
 from mva.apps import assemble
 from mva.apps.command import app
@@ -29,6 +28,7 @@ from mva.models.adapter_files import load_vectors, vector_names
 from mva.report.run_files import RunFiles, read_run
 from mva.serving.page import front_data, render_page
 from mva.serving.speaker import Speaker
+from mva.terminal import Console
 
 try:
     import uvicorn

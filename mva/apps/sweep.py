@@ -14,16 +14,17 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from rich.console import Console
 
 from mva.apps import assemble
 from mva.apps.resume import remember
 from mva.apps.run_folder import identity
+from mva.apps.streams import guard_streams
 from mva.report.publish import publish_sweep
 from mva.report.sweep_files import OUTCOME, Outcome, read_outcome
 from mva.report.sweep_page import write_sweep
 from mva.report.sweep_tables import sweep_summary
 from mva.report.sweep_view import SweepView
+from mva.terminal import Console, visible
 from mva.tracking.local import Local
 
 Task = Callable[[DictConfig], object]
@@ -41,6 +42,7 @@ def as_job(task: Task) -> Task:
         hydra = HydraConfig.get()
         if hydra.mode != RunMode.MULTIRUN:
             return task(config)
+        guard_streams()  # a launcher may run the job in a process of its own
         command = task.__module__.rpartition(".")[2]
         started = Outcome(command, int(hydra.job.num), [str(override) for override in hydra.overrides.task])
         return _run(task, config, started, Path(hydra.runtime.output_dir))
@@ -101,7 +103,7 @@ def _run(task: Task, config: DictConfig, started: Outcome, folder: Path) -> obje
     except Exception as error:
         sentence = f"{type(error).__name__}: {error}"
         console.print(f"Failed: {label}: {sentence}", markup=False, highlight=False, style="red")
-        (folder / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
+        (folder / "traceback.txt").write_text(visible(traceback.format_exc()), encoding="utf-8")
         replace(started, state="failed", error=sentence, seconds=_since(start)).write(folder)
         return math.nan
     number = float(objective) if isinstance(objective, int | float) else None

@@ -21,7 +21,6 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
-from rich.console import Console
 
 from mva.apps import run
 from mva.apps.command import app
@@ -32,6 +31,7 @@ from mva.apps.tune_space import Setting, check_space, override, read_space
 from mva.apps.tune_study import Proposer, write_study
 from mva.report.sweep_page import write_sweep
 from mva.report.tune_tables import Trial, best_of, tune_summary
+from mva.terminal import Console
 
 
 @app

@@ -15,9 +15,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from rich.console import Console
 
 from mva.fingerprint import fingerprint
+from mva.terminal import Console
 
 _MANIFEST = "manifest.json"
 _PATIENCE = 1.0  # seconds before a wait is said

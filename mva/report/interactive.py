@@ -6,6 +6,7 @@ import plotly.graph_objects as go
 
 from mva.report.figures import BLUE, GREY, ORANGE, VERMILION
 from mva.report.front_view import BASE, CORNER, CandidateView, FrontView
+from mva.terminal import visible
 
 _Z95 = 1.96
 _AXIS = {"gridcolor": "rgba(128,128,128,.25)", "zerolinecolor": "rgba(128,128,128,.4)", "linecolor": GREY}
@@ -42,7 +43,7 @@ def hypervolume_figure(curve: Sequence[float]) -> go.Figure:
 
 def plain(text: str) -> str:
     """Escape what a model or a user wrote: Plotly reads a little HTML in labels and hover texts."""
-    return text.replace("&", "&amp;").replace("<", "&lt;")
+    return visible(text).replace("&", "&amp;").replace("<", "&lt;")
 
 
 def _hover(c: CandidateView) -> str:

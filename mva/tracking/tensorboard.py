@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from matplotlib.image import imread
 
+from mva.terminal import visible
 from mva.tracking.base import RunIdentity
 
 FOLDER = "tensorboard"
@@ -39,7 +40,7 @@ class TensorBoardTracker:
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         """Record numbers at a step."""
         for name, number in metrics.items():
-            self._writer.add_scalar(name, number, step)
+            self._writer.add_scalar(visible(name), number, step)
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Record a table as a text."""
@@ -112,7 +113,7 @@ def _markdown(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def _cell(content: object) -> str:
-    return str(content).replace("|", "\\|").replace("\n", "<br>")
+    return visible(str(content)).replace("|", "\\|").replace("\n", "<br>")
 
 
 def _code(text: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import wandb
 
+from mva.terminal import visible, visible_data
 from mva.tracking.base import RunIdentity
 
 Mode = Literal["auto", "online", "offline"]
@@ -28,7 +29,10 @@ def short_name(name: str) -> str:
 
 
 class WandbTracker:
-    """Mirror a run into W&B. Training is drawn against its batches (`step`), exploration against its evaluations."""
+    """Mirror a run into W&B. Training is drawn against its batches (`step`), exploration against its evaluations.
+
+    Control characters in names and texts are sent as visible escapes (see `mva.terminal`).
+    """
 
     def __init__(self, run: wandb.Run) -> None:
         self._run = run
@@ -40,11 +44,12 @@ class WandbTracker:
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         """Record numbers of one stage at a step."""
         axis = _EVALUATIONS if all(name.startswith("explore/") for name in metrics) else "step"
-        self._run.log({**metrics, axis: step})
+        self._run.log(visible_data({**metrics, axis: step}))
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Record a W&B table."""
-        self._run.log({name: wandb.Table(columns=list(columns), data=[list(row) for row in rows])})
+        table = wandb.Table(columns=visible_data(list(columns)), data=[visible_data(list(row)) for row in rows])
+        self._run.log({visible(name): table})
 
     def figure(self, name: str, path: Path) -> None:
         """Record an image."""
@@ -65,14 +70,14 @@ class WandbTracker:
             # One by one: adding a whole folder would be announced on the terminal.
             for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
                 if file.is_file():
-                    artifact.add_file(str(file), name=str(file.relative_to(path.parent)))
+                    artifact.add_file(str(file), name=visible(str(file.relative_to(path.parent))))
         self._run.log_artifact(
-            artifact, aliases=["latest", *(short_name(re.sub(r"[/:]", "-", alias)) for alias in aliases)]
+            artifact, aliases=["latest", *(short_name(re.sub(r"[/:]", "-", visible(alias))) for alias in aliases)]
         )
 
     def summary(self, facts: Mapping[str, Any]) -> None:
         """Record the run's results."""
-        self._run.summary.update(dict(facts))
+        self._run.summary.update(visible_data(dict(facts)))
 
 
 @dataclass(frozen=True)
@@ -92,10 +97,10 @@ class WeightsAndBiases:
             entity=self.entity,
             dir=str(run.folder),
             id=hashlib.sha256(str(run.folder.resolve()).encode()).hexdigest()[:16],
-            name=short_name(run.name),
-            group=short_name(run.group),
+            name=short_name(visible(run.name)),
+            group=short_name(visible(run.group)),
             job_type=run.job_type,
-            config=dict(run.config),
+            config=visible_data(dict(run.config)),
             mode=self._resolved_mode(),
             resume="allow",
             reinit="create_new",

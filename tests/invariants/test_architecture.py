@@ -11,7 +11,7 @@ ORDER = [
     "data", "models", "estimators", "objectives", "training", "composition", "policies", "extrapolation", "search",
     "rewards", "evaluation", "pareto", "tracking", "judging", "report", "serving", "experiment", "preflight", "diagnostics", "pipeline", "apps",
 ]  # fmt: skip
-FOUNDATION = {"fingerprint", "seeding", "records", "stages"}
+FOUNDATION = {"fingerprint", "seeding", "records", "stages", "terminal"}
 HOMES = {
     "hydra": ["apps"],
     "omegaconf": ["apps"],
@@ -62,6 +62,14 @@ def test_libraries_are_imported_only_in_their_homes(path):
         homes = HOMES.get(module.split(".")[0])
         if homes is not None:
             assert any(name_of(path).startswith(home) for home in homes), f"{name_of(path)} imports {module}"
+
+
+@pytest.mark.parametrize("path", [*MODULES, *(ROOT / "experiments").glob("*.py")], ids=lambda path: path.name)
+def test_only_the_console_that_escapes_control_characters_is_used(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module in {"rich", "rich.console"}:
+            names = {alias.name for alias in node.names}
+            assert not names & {"Console", "get_console", "print"}, "import Console from mva.terminal"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)

@@ -61,6 +61,28 @@ def test_metrics_summary_table_and_figure_are_in_the_offline_run(tmp_path, offli
     assert "penalty" in records
 
 
+def test_control_characters_of_strangers_are_sent_as_escapes(tmp_path, offline):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    evil = "evil\x1b[2J\u202e"
+    run = RunIdentity(folder, f"name {evil}", f"group {evil}", "run", {"data": {"file": f"path {evil}"}})
+    with WeightsAndBiases().start(run) as tracker:
+        tracker.log({f"train/{evil}/loss": 0.5}, 1)
+        tracker.table("responses", ["prompt", f"column {evil}"], [["p", f"cell {evil}"]])
+        tracker.summary({f"best {evil}": f"job {evil}"})
+    (table,) = folder.glob("wandb/offline-run-*/files/media/table/*.json")
+    written = json.loads(table.read_text())
+    assert written == {
+        **written,
+        "columns": ["prompt", r"column evil\x1b[2J\u202e"],
+        "data": [["p", r"cell evil\x1b[2J\u202e"]],
+    }
+    (record,) = folder.glob("wandb/offline-run-*/*.wandb")
+    for stored in (evil, json.dumps(evil)[1:-1]):
+        assert stored.encode() not in record.read_bytes()
+    assert record.read_bytes().count(rb"\x1b[2J") >= 4
+
+
 def test_two_runs_of_one_process_are_two_also_after_one_failed(tmp_path, offline):
     first, second = identity(tmp_path / "one"), identity(tmp_path / "two")
     with pytest.raises(RuntimeError, match="on purpose"):

@@ -4,13 +4,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from mva.terminal import visible
+
 _LONGEST_MESSAGE = 400
 
 
 def printable(text: str) -> str:
-    """Escape control characters (a terminal would obey them) and cut a text to a message's length."""
+    """Escape control characters and line ends, and cut a text to a message's length."""
     shown = text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]} ..."
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in shown)
+    return visible(shown, one_line=True)
 
 
 class BadRow(ValueError):
