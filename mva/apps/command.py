@@ -22,6 +22,7 @@ from mva.apps.job_folder import job_folder
 from mva.apps.resume import remember, stop_message
 from mva.apps.streams import guard_streams
 from mva.apps.sweep import as_job
+from mva.shell import override
 from mva.terminal import Console
 
 _TERMINATED = 143
@@ -98,8 +99,7 @@ def _with_run(words: list[str]) -> list[str]:
     first = words[0] if words else "-"
     if first.startswith(("-", "+", "~")) or ("=" in first and not Path(first).is_dir()):
         return words
-    quoted = first.replace("'", "\\'")
-    return [f"run='{quoted}'", *words[1:]]
+    return [override("run", first), *words[1:]]
 
 
 def _terminate(_signal: int, _frame: object) -> NoReturn:

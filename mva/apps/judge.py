@@ -22,6 +22,7 @@ from mva.judging.win_rate import both_orders, judge_pairs
 from mva.pareto.front import Front
 from mva.records import write_json
 from mva.report.run_files import RunFiles, read_run
+from mva.shell import command_line, override
 from mva.stages import Stages
 from mva.terminal import Console
 
@@ -87,7 +88,8 @@ def _paired(run: RunFiles, other: RunFiles, chosen: Sequence[str], settings: Dic
 
 def _front(run: RunFiles) -> Front:
     if run.front is None:
-        raise ValueError(f"{run.folder} has no front.json: finish the run first (mva hydra.run.dir={run.folder}).")
+        command = command_line(["mva", override("hydra.run.dir", str(run.folder))])
+        raise ValueError(f"{run.folder} has no front.json: finish the run first ({command}).")
     return run.front
 
 

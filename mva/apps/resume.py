@@ -1,13 +1,12 @@
 """The command that continues a run that was stopped: what the user typed, and the run's folder."""
 
-import shlex
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from mva.shell import command_line, override
+
 _FOLDER_KEYS = ("hydra.run.dir", "hydra.sweep.dir")
-_PLAIN = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:")
 
 _folder: dict[str, str] = {}
 
@@ -24,8 +23,7 @@ def stop_message(argv: Sequence[str]) -> str:
         return "Stopped before the run had a folder: start it again with the same command."
     ((key, folder),) = _folder.items()
     words = [word for word in argv[1:] if not word.startswith(tuple(f"{known}=" for known in _FOLDER_KEYS))]
-    command = [*_program(argv[0]), *words, f"{key}={_as_override(folder)}"]
-    line = subprocess.list2cmdline(command) if sys.platform == "win32" else shlex.join(command)
+    line = command_line([*_program(argv[0]), *words, override(key, folder)])
     return f"Stopped. Nothing is lost; this continues:\n  {line}"
 
 
@@ -34,11 +32,3 @@ def _program(path: str) -> list[str]:
     if path.endswith(".py"):
         return [sys.executable, "-m", f"mva.apps.{Path(path).stem}"]
     return [path]
-
-
-def _as_override(folder: str) -> str:
-    """Quote a folder for Hydra's grammar, where it holds `=`, `,` or other signs of it."""
-    if set(folder) <= _PLAIN:
-        return folder
-    escaped = folder.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"

@@ -8,7 +8,6 @@ Examples:
 
 import inspect
 import re
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +30,7 @@ from mva.apps.tune_space import Setting, check_space, override, read_space
 from mva.apps.tune_study import Proposer, write_study
 from mva.report.sweep_page import write_sweep
 from mva.report.tune_tables import Trial, best_of, tune_summary
+from mva.shell import command_line
 from mva.terminal import Console
 
 
@@ -108,7 +108,7 @@ def _configured(space: Any, config: DictConfig) -> dict[str, Setting]:
 def _finish(search: Search, jobs: Jobs) -> None:
     view = write_sweep(search.folder)
     best = best_of(search.trials, search.results)
-    command = None if best is None else shlex.join(["mva", *jobs.overrides(best)])
+    command = None if best is None else command_line(["mva", *jobs.overrides(best)])
     search.write(command=command)
     write_study(search.folder / "study.db", search.proposer.space, search.told())
     Console(stderr=True).print(tune_summary(search.trials, search.results, view, command), crop=False)

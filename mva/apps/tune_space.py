@@ -2,7 +2,6 @@
 
 import difflib
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from optuna.distributions import (
 )
 
 from mva.apps import assemble
+from mva.shell import override as text_override
 
 Setting = bool | int | float | str | None
 Space = Mapping[str, BaseDistribution]
@@ -64,17 +64,7 @@ def rounded(settings: Mapping[str, Setting], space: Space) -> dict[str, Setting]
 
 def override(key: str, setting: Setting) -> str:
     """Say a setting as Hydra's command line does; text that it could take for something else is quoted."""
-    if not isinstance(setting, str):
-        return f"{key}={json.dumps(setting)}"
-    plain = re.fullmatch(r"[A-Za-z_][\w./-]*", setting) and setting.lower() not in (
-        "null",
-        "true",
-        "false",
-        "nan",
-        "inf",
-    )
-    quoted = setting.replace("\\", "\\\\").replace("'", "\\'")
-    return f"{key}={setting}" if plain else f"{key}='{quoted}'"
+    return text_override(key, setting) if isinstance(setting, str) else f"{key}={json.dumps(setting)}"
 
 
 def holds(distribution: BaseDistribution, setting: object) -> bool:

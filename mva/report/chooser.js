@@ -53,10 +53,10 @@
   document.querySelectorAll(".js-plotly-plot").forEach((figure) =>
     figure.on("plotly_click", (event) => choose(event.points[0].customdata)));
   window.addEventListener("load", () => {
-    const named = location.hash.slice(1); // a sweep's page links to one candidate
+    const named = data.candidates.find(({ id }) => anchor(id) === location.hash.slice(1)); // a sweep's page links to it
     prefer();
-    if (!byId.has(named)) return;
-    choose(named);
+    if (!named) return;
+    choose(named.id);
     document.getElementById("chosen").scrollIntoView();
   });
 })();

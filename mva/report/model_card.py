@@ -16,6 +16,7 @@ from mva.models.sources.published import UNKNOWN, Published
 from mva.models.value_vector import ValueVector
 from mva.report.loading_code import loading_section
 from mva.report.run_files import Record, RunFiles
+from mva.terminal import visible
 
 Form = Literal["adapter", "merged"]
 _SPLITS = {"validation": "validation", "test": "held out"}
@@ -54,7 +55,7 @@ def model_card(export: Export) -> str:
 
 def plain(text: object) -> str:
     """Escape a text for Markdown, so that it reads as it is, on one line."""
-    line = " ".join(str(text).split())
+    line = visible(" ".join(str(text).split()))
     escaped = re.sub(r"([\\`*_{}\[\]#|!~])", r"\\\1", line)
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 

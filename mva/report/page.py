@@ -16,7 +16,7 @@ from mva.report.indicator_table import indicator_rows
 from mva.report.interactive import front_figures, hypervolume_figure, theme
 from mva.report.interference import draw_interference
 from mva.report.run_files import read_run
-from mva.report.tables import export_command, front_rows, warnings
+from mva.report.tables import front_rows, warnings
 
 
 def write_report(folder: Path, *, forms: Sequence[str] = ("svg", "pdf")) -> Path:
@@ -40,7 +40,7 @@ def write_report(folder: Path, *, forms: Sequence[str] = ("svg", "pdf")) -> Path
         if figure is not None
     }
     columns, rows = front_rows(view)
-    with (folder / "front.csv").open("w", encoding="utf-8", newline="") as file:
+    with (folder / "front.csv").open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         csv.writer(file).writerows([columns, *rows])
     shown = extremes(view)
     environment = Environment(
@@ -53,7 +53,6 @@ def write_report(folder: Path, *, forms: Sequence[str] = ("svg", "pdf")) -> Path
         rows=rows,
         warnings=warnings(run),
         indicators=indicator_rows(run, view),
-        export_command=export_command,
         plotly=get_plotlyjs(),
         figures=[_embed(theme(figure), f"front-{i}") for i, figure in enumerate(front_figures(view))],
         curve=_embed(theme(hypervolume_figure(curve)), "curve", height="260px"),
@@ -63,7 +62,7 @@ def write_report(folder: Path, *, forms: Sequence[str] = ("svg", "pdf")) -> Path
         samples=side_by_side(run, shown),
     )
     path = folder / "report.html"
-    path.write_text(page, encoding="utf-8")
+    path.write_text(page, encoding="utf-8", errors="backslashreplace")  # half a character is no UTF-8
     return path
 
 

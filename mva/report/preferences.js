@@ -8,6 +8,9 @@ const element = (tag, text, parent) => {
   return made;
 };
 
+// A candidate's id as the last part of an address; half a character (a lone surrogate) has no place in one.
+const anchor = (id) => encodeURIComponent(id.replace(/[\ud800-\udfff]/gu, "?"));
+
 // Sliders, one a value, that say how much each matters. Gives a function that picks the best of some candidates: scores
 // scaled to each value's range over `everyone`, weighted by the sliders' shares. `scores(candidate)` is a list.
 const preferences = (sliders, everyone, scores) => {

@@ -6,14 +6,15 @@
   const lines = (text) => text.split("<br>").map((line) => line.replaceAll("&lt;", "<").replaceAll("&amp;", "&"));
 
   const choose = (trace, index) => {
-    const id = trace.ids[index].split(" ")[0];
+    const id = trace.ids[index].slice(0, trace.ids[index].lastIndexOf(" "));
     const job = jobs[trace.customdata[index]];
     const place = document.getElementById("chosen");
     place.replaceChildren();
     const said = trace.hovertext || trace.text;
     if (said) lines(said[index]).forEach((line, i) => element(i ? "p" : "h3", line, place));
-    element("pre", job.command.replace("candidate=ID", `candidate=${id}`), place);
-    element("a", "Its responses beside the base's", place).href = `${job.page}#${id}`;
+    const word = Object.hasOwn(job.words, id) ? job.words[id] : `candidate=${id}`;
+    element("pre", [job.command[0], word, job.command[1]].filter(Boolean).join(" "), place);
+    element("a", "Its responses beside the base's", place).href = `${job.page}#${anchor(id)}`;
   };
 
   // The candidates of the jobs shown, as the figure has them.

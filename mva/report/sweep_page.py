@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import plotly.graph_objects as go
@@ -19,7 +20,8 @@ from mva.report.sweep_record import sweep_record
 from mva.report.sweep_settings import setting_rows
 from mva.report.sweep_tables import APART, job_rows, setting_cells
 from mva.report.sweep_view import JobFront, SweepView, sweep_view
-from mva.report.tables import export_command
+from mva.report.tables import export_words
+from mva.shell import command_line, override
 
 _SIGNS = "●■▲◆▼✚"
 MOST_IN_LEGEND = 6
@@ -55,7 +57,7 @@ def write_sweep(folder: Path, *, forms: Sequence[str] = ()) -> SweepView:
         settings=[[(row.label, *setting_cells(row)) for row in setting_rows(front)] for front in view.fronts],
         job_data={one.job.name: _data(one) for front in view.fronts for one in front.jobs},
     )
-    (folder / "report.html").write_text(page, encoding="utf-8")
+    (folder / "report.html").write_text(page, encoding="utf-8", errors="backslashreplace")
     return view
 
 
@@ -63,9 +65,20 @@ def _link(job: Job) -> str:
     return quote(f"{job.name}/report.html")
 
 
-def _data(one: JobFront) -> dict[str, str]:
-    """What a click on a job's candidate leads to: the job's page, and the export command with ID for its id."""
-    return {"page": _link(one.job), "command": export_command(one.run, "ID")}
+def _data(one: JobFront) -> dict[str, Any]:
+    """What a click on a job's candidate leads to: the job's page, and the export command around the candidate's word.
+
+    `words` holds the words of those ids that a shell or Hydra would not read as they are; of others it is
+    `candidate=<id>`.
+    """
+    ids = [candidate.id for candidate in one.view.candidates]
+    program, run, _, *composition = export_words(one.run, ids[0])
+    words = {id_: override("candidate", id_) for id_ in ids}
+    return {
+        "page": _link(one.job),
+        "command": [command_line([program, run]), command_line(composition)],
+        "words": {id_: command_line([word]) for id_, word in words.items() if word != f"candidate={id_}"},
+    }
 
 
 def _figures(view: SweepView) -> list[list[str]]:

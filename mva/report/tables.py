@@ -10,7 +10,9 @@ from rich.text import Text
 
 from mva.report.front_view import CandidateView, FrontView
 from mva.report.run_files import RunFiles
+from mva.shell import command_line, override
 
+LINEAR = "linear"
 WEAK_REWARD = 0.6
 NORM_KEPT = 0.7
 
@@ -95,26 +97,26 @@ def warnings(run: RunFiles) -> list[str]:
 
 
 def export_command(run: RunFiles, candidate: str) -> str:
-    """Say how to take a candidate along."""
-    composition = next((line["composition"] for line in run.candidates if line["id"] == candidate), "linear")
-    how = "" if composition == "linear" else f" composition={composition.split()[0]}"
-    return f"mva-export {_run_override(run)} candidate={candidate}{how}"
+    """Say how to take a candidate along: a line to be copied into a shell."""
+    return command_line(export_words(run, candidate))
 
 
-def _run_override(run: RunFiles) -> str:
-    # Hydra wants paths with commas, equal signs or spaces (those of sweeps) in quotes of their own.
-    path = str(run.folder)
-    return f"run={path}" if set(path).isdisjoint(",= ") else f"'run=\"{path}\"'"
+def export_words(run: RunFiles, candidate: str) -> list[str]:
+    """List the words of the export command: program, run, candidate, and the composition if it isn't linear."""
+    composition = next((line["composition"] for line in run.candidates if line["id"] == candidate), LINEAR)
+    how = [] if composition == LINEAR else [override("composition", composition.split()[0])]
+    return ["mva-export", override("run", str(run.folder)), override("candidate", candidate), *how]
 
 
 def next_steps(run: RunFiles, view: FrontView) -> list[str]:
     """Commands to try next."""
     middle = view.on_front[len(view.on_front) // 2]
+    explore = command_line(["mva-explore", override("run", str(run.folder))])
     trained = ["mva penalty.strength=0    # what did the penalty buy?"] if run.training else []
     return [
         export_command(run, middle.id),
         *trained,
-        f"mva-explore {_run_override(run)} extrapolation.maximum=1.5    # beyond the box",
+        f"{explore} extrapolation.maximum=1.5    # beyond the box",
     ]
 
 
