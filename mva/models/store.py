@@ -1,6 +1,7 @@
 """A content-addressed, crash-safe store: an entry is whole or absent, and is never written twice.
 
-Layout: `<root>/<kind>/<key>/...` with a manifest (sha256 of each file), which is written last.
+Layout: `<root>/<kind>/<key>/...` with a manifest (sha256 of each file), which is written last. What an entry holds is a
+function of its key; who asked for it, and what making it took, stands in `<root>/notes/`.
 """
 
 import hashlib
@@ -8,15 +9,18 @@ import json
 import os
 import shutil
 import socket
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from mva.fingerprint import fingerprint
+from mva.models.disk import explained, not_writable
+from mva.models.drafts import draft, sweep
+from mva.records import write_json
 from mva.terminal import Console
 
 _MANIFEST = "manifest.json"
@@ -35,13 +39,18 @@ class Store:
         self.root = Path(root).expanduser()
 
     def get(self, kind: str, key: str) -> Path | None:
-        """Return the entry's folder, or None where it is absent or damaged (which is told by a warning)."""
+        """Return the entry's folder, or None where it is absent or damaged (which is told by a warning).
+
+        The manifest's time of modification tells when the entry was last asked for.
+        """
         folder = self.root / kind / key
-        if not folder.is_dir():
+        if not os.path.lexists(folder):
             return None
-        if not _is_whole(folder):
+        if not is_whole(folder):
             warnings.warn(f"The stored entry {folder} is damaged: it is made anew.", stacklevel=2)
             return None
+        with suppress(OSError):  # a cache that can only be read
+            os.utime(folder / _MANIFEST)
         return folder
 
     @contextmanager
@@ -49,34 +58,89 @@ class Store:
         """Let one process at a time make the entries `keys`; look again inside the `with` whether they are there.
 
         Whoever waits says so in one line, with `what` and who makes it. The locks are the operating system's: those of
-        a process that died are free. (On a network file system they need its lock daemon.)
+        a process that died are free. (On a network file system they need its lock daemon.) A store that can only be
+        read needs no locks as long as it holds the entries.
+
+        Raises:
+            DiskTrouble: If an entry has to be made, and the store can't be written.
         """
-        folder = self.root / "locks"
-        folder.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as locks:
-            for key in sorted(keys):  # always in the same order, so that nobody waits for each other
-                locks.enter_context(_held(folder / f"{kind}-{key}", what))
+        with ExitStack() as locks, explained(self.root, what=what):
+            try:
+                folder = self._folder("locks")
+                for key in sorted(keys):  # always in the same order, so that nobody waits for each other
+                    locks.enter_context(_held(folder / lock_name(kind, key), what))
+            except OSError as error:
+                if not not_writable(error) or any(self.get(kind, key) is None for key in keys):
+                    raise
+            held = locks.pop_all()
+        with held:
             yield
+            for key in keys:
+                if os.path.lexists(self.root / kind / key) and not self.note(kind, key):
+                    self.annotate(kind, key, what=what)
 
     def put(self, kind: str, key: str, write: Callable[[Path], None]) -> Path:
         """Let `write` fill a new entry's folder and return its final place.
 
-        Where another process was faster its entry is kept. If `write` raises, nothing is left behind.
+        Where another process was faster its entry is kept. If `write` raises, nothing is left behind. What a killed
+        process left behind is swept.
+
+        Raises:
+            DiskTrouble: If the disk is full, or the store can't be written.
         """
         target = self.root / kind / key
-        target.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{key[:12]}-", dir=target.parent))
-        try:
-            write(draft)
-            _seal(draft)
-            with FileLock(target.parent / f".{key}.lock"):
-                if target.is_dir() and not _is_whole(target):
-                    shutil.rmtree(target)
-                if not target.is_dir():
-                    draft.rename(target)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+        with explained(self.root, what=f"the entry {kind}/{key}"):
+            home = self._folder(kind)
+            sweep(home)
+            with draft(home) as content:
+                write(content)
+                _seal(content)
+                with FileLock(self._folder("locks") / f"put-{lock_name(kind, '')}.lock"):
+                    if os.path.lexists(target) and not is_whole(target):
+                        _remove(target)
+                    if not target.is_dir():
+                        content.rename(target)
         return target
+
+    def note(self, kind: str, key: str) -> dict[str, Any]:
+        """Return what is known of an entry beside its content: `what` it is, and what making it took; may be empty."""
+        try:
+            record = json.loads(self._note_path(kind, key).read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return record if isinstance(record, dict) else {}
+
+    def annotate(self, kind: str, key: str, **facts: object) -> None:
+        """Add to an entry's note. Nothing depends on notes: where they can't be written they are left out."""
+        with suppress(OSError):
+            path = self._note_path(kind, key)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, {**self.note(kind, key), **facts})
+
+    def _note_path(self, kind: str, key: str) -> Path:
+        return self.root / "notes" / f"{lock_name(kind, key)}.json"
+
+    def _folder(self, kind: str) -> Path:
+        folder = self.root / kind
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+
+def lock_name(kind: str, key: str) -> str:
+    """Name the lock (and the note) of an entry."""
+    return f"{kind}-{key}".replace("/", "-")
+
+
+def is_whole(folder: Path) -> bool:
+    """Say whether a folder holds the files that its manifest lists, at least one, byte for byte, and no others."""
+    try:
+        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+        names = {path.relative_to(folder).as_posix() for path in _files(folder)}
+        if not names or not isinstance(manifest, dict) or manifest.keys() != names:
+            return False
+        return all(_sha256(folder / name) == digest for name, digest in manifest.items())
+    except (OSError, ValueError, RecursionError):
+        return False
 
 
 @contextmanager
@@ -97,8 +161,15 @@ def _held(path: Path, what: str) -> Iterator[None]:
         lock.release()
 
 
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
 def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != _MANIFEST)
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / _MANIFEST)
 
 
 def _sha256(path: Path) -> str:
@@ -110,16 +181,8 @@ def _seal(folder: Path) -> None:
     for path in _files(folder):
         with path.open("rb") as file:
             os.fsync(file.fileno())
-    manifest = {str(path.relative_to(folder)): _sha256(path) for path in _files(folder)}
+    manifest = {path.relative_to(folder).as_posix(): _sha256(path) for path in _files(folder)}
     with (folder / _MANIFEST).open("w", encoding="utf-8") as file:
         json.dump(manifest, file)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _is_whole(folder: Path) -> bool:
-    try:
-        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-        return all(_sha256(folder / name) == digest for name, digest in manifest.items())
-    except (OSError, ValueError, AttributeError):
-        return False
