@@ -1,8 +1,8 @@
 """Value vectors on disk: PEFT's own format, plus what the vector is (mva_vector.json); checked when read."""
 
 import json
-import math
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,10 @@ from torch import Tensor
 
 from mva.models.value_vector import LowRank, ValueVector
 
+_LARGEST = sys.float_info.max
 _PREFIX = "base_model.model."
 WEIGHTS, CONFIG, VECTOR = "adapter_model.safetensors", "adapter_config.json", "mva_vector.json"
+_RECORD: Mapping[str, type] = {"value": str, "base": str, "key": str, "metadata": dict, "scalings": dict}
 _FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
@@ -39,7 +41,7 @@ def save_adapter(
     # The alpha of the largest rank: readers that know no patterns then scale by alpha / r as this module does.
     largest = max(ranks, key=lambda module: ranks[module])
     rank, alpha = ranks[largest], alphas[largest]
-    LoraConfig(
+    config = LoraConfig(
         task_type="CAUSAL_LM",
         base_model_name_or_path=base_model,
         revision=revision,
@@ -50,7 +52,10 @@ def save_adapter(
         rank_pattern={_exactly(module): r for module, r in ranks.items() if r != rank},
         alpha_pattern={_exactly(module): a for module, a in alphas.items() if a != alpha},
         fan_in_fan_out=bool(vector.metadata.get("fan_in_fan_out", False)),
-    ).save_pretrained(str(folder))
+    )
+    # PEFT makes a set of it, which is written in another order by every process.
+    config.target_modules = sorted(vector.factors)
+    config.save_pretrained(str(folder))
     about = {"value": vector.value, "base": vector.base, "key": vector.key, "metadata": dict(vector.metadata)}
     scalings = {module: factor.scaling for module, factor in vector.factors.items()}
     (folder / VECTOR).write_text(json.dumps({"schema_version": 1, **about, "scalings": scalings}), encoding="utf-8")
@@ -65,9 +70,7 @@ def load_adapter(folder: Path, *, expect_base: str | None = None) -> ValueVector
     """
     if not (folder / WEIGHTS).is_file() or not (folder / VECTOR).is_file():
         raise BrokenAdapter(f"{folder} lacks {WEIGHTS} or {VECTOR}: it is no value vector's folder.")
-    about = read_json(folder / VECTOR)
-    if missing := sorted({"value", "base", "key", "metadata", "scalings"} - set(about)):
-        raise BrokenAdapter(f"{folder / VECTOR} lacks {', '.join(missing)}: copy the vector again.")
+    about = _checked_record(read_json(folder / VECTOR), folder / VECTOR)
     if expect_base is not None and about["base"] != expect_base:
         raise BrokenAdapter(
             f"{folder} was trained on another backbone ({about['base'][:12]}... instead of {expect_base[:12]}...): "
@@ -81,6 +84,18 @@ def load_adapter(folder: Path, *, expect_base: str | None = None) -> ValueVector
     if len(tensors) != 2 * len(factors):
         raise BrokenAdapter(f"{folder / WEIGHTS} holds tensors that {VECTOR} does not name.")
     return ValueVector(about["value"], factors, about["base"], about["key"], about["metadata"])
+
+
+def _checked_record(record: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
+    if missing := sorted(_RECORD.keys() - record.keys()):
+        raise BrokenAdapter(f"{path} lacks {', '.join(missing)}: copy the vector again.")
+    for name, kind in _RECORD.items():
+        if not isinstance(record[name], kind):
+            expected = "text" if kind is str else "an object"
+            raise BrokenAdapter(f"{path} has {name} that is not {expected}: copy the vector again.")
+    if not record["scalings"]:
+        raise BrokenAdapter(f"{path} names no module: the vector adapts nothing. Copy the vector again.")
+    return record
 
 
 def load_vectors(adapters: Path, values: Sequence[str], *, expect_base: str | None = None) -> list[ValueVector]:
@@ -117,7 +132,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BrokenAdapter(f"{path} is not JSON ({error}): copy the adapter again.") from error
     if not isinstance(record, dict):
         raise BrokenAdapter(f"{path} is no JSON object: copy the adapter again.")
@@ -158,7 +173,7 @@ def checked_factor(module: str, tensors: Mapping[str, Tensor], scaling: object, 
         raise BrokenAdapter(
             f"{path} has no matching pair of factors for {module}: A is {tuple(a.shape)}, B is {tuple(b.shape)}."
         )
-    if isinstance(scaling, bool) or not isinstance(scaling, int | float) or not 0 <= scaling < math.inf:
+    if isinstance(scaling, bool) or not isinstance(scaling, int | float) or not 0 <= scaling <= _LARGEST:
         raise BrokenAdapter(f"{path} goes with the scaling {scaling} of {module}: a finite number from 0 is expected.")
     return LowRank(a, b, float(scaling))
 

@@ -79,5 +79,6 @@ def _sentence(folder: Path, error: Exception, what: str, mend: str) -> str | Non
     if isinstance(error, OSError) and number in _READ_ONLY:
         return f"{where} can't be written ({error.strerror}), and {what} has to be: allow it, or {mend}."
     if isinstance(error, OSError) and number in _NO_FOLDER:
+        where = next((place for place in (Path(where), *Path(where).parents) if place.exists()), where)
         return f"{where} is in the way of {what} ({error.strerror}): remove it, or {mend}."
     return None

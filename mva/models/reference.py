@@ -1,8 +1,8 @@
 """The reference policy's log-probs: computed once per (base, tokenised data), stored, shared by every value and job."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from contextlib import nullcontext
-from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -11,9 +11,11 @@ from torch import Tensor
 from mva.data.tokenization import TokenizedPair
 from mva.models.backbone import Backbone
 from mva.models.log_probs import make_batch, sequence_log_probs
+from mva.models.long_pass import LongPass
 from mva.models.merge import merged
 from mva.models.store import Store, key_of
 from mva.models.value_vector import ValueVector
+from mva.stages import Advance
 
 _FILE = "log_probs.safetensors"
 
@@ -25,25 +27,28 @@ def reference_log_probs(
     *,
     vector: ValueVector | None = None,
     batch_size: int = 8,
-    advance: Callable[[int], None] = lambda _done: None,
+    what: str = "the reference log-probs",
+    advance: Advance = lambda _done: None,
 ) -> Tensor:
     """Log-probs of (chosen, rejected) under the base, or the base with `vector`; call it while no adapter is attached.
 
-    `advance` is called with the number of pairs that were finished. Shape: `(n, 2)`, float32 on the CPU, in nats.
+    `advance` is called with the number of pairs that were finished; `what` says whose log-probs these are. An
+    interrupted pass over the pairs is continued. Shape: `(n, 2)`, float32 on the CPU, in nats.
+
+    Raises:
+        FloatingPointError: If a log-prob is not finite.
     """
     tokens = [[pair.prompt, pair.chosen, pair.rejected] for pair in pairs]
     spec = {"base": backbone.fingerprint, "packed": backbone.capabilities.packed, "pairs": tokens}
     key = key_of(spec if vector is None else {**spec, "vector": vector.key})
-
-    def write(folder: Path) -> None:
-        with nullcontext() if vector is None else merged(backbone, vector):
-            log_probs = _compute(backbone, pairs, batch_size=batch_size, advance=advance)
-        save_file({"log_probs": log_probs}, folder / _FILE)
-
-    with store.making("reference", key, what="the reference log-probs"):
+    with store.making("reference", key, what=what):
         stored = store.get("reference", key)
         if stored is None:
-            stored = store.put("reference", key, write)
+            under_way = LongPass(store, key_of({"reference": key, "batch_size": batch_size}))
+            with nullcontext() if vector is None else merged(backbone, vector):
+                log_probs = _compute(backbone, pairs, under_way, batch_size=batch_size, advance=advance)
+            stored = store.put("reference", key, lambda folder: save_file({"log_probs": log_probs}, folder / _FILE))
+            under_way.drop()
         else:
             advance(len(pairs))
     return load_file(stored / _FILE)["log_probs"]
@@ -51,18 +56,31 @@ def reference_log_probs(
 
 @torch.no_grad()
 def _compute(
-    backbone: Backbone, pairs: Sequence[TokenizedPair], *, batch_size: int, advance: Callable[[int], None]
+    backbone: Backbone, pairs: Sequence[TokenizedPair], under_way: LongPass, *, batch_size: int, advance: Advance
 ) -> Tensor:
     by_length = sorted(range(len(pairs)), key=lambda i: -len(pairs[i].prompt + pairs[i].chosen + pairs[i].rejected))
+    batches = [by_length[start : start + batch_size] for start in range(0, len(pairs), batch_size)]
+
+    def rows_of(number: int) -> Tensor:
+        return _batch_log_probs(backbone, [pairs[i] for i in batches[number]])
+
     log_probs = torch.empty(len(pairs), 2)
-    capabilities, dtype = backbone.capabilities, backbone.model.dtype
-    for start in range(0, len(pairs), batch_size):
-        rows = by_length[start : start + batch_size]
-        few = [pairs[i] for i in rows]
-        batch = make_batch(few, pad_id=backbone.pad_id, capabilities=capabilities, dtype=dtype)
-        chosen, rejected = sequence_log_probs(
-            backbone.model, batch.to(backbone.device), split_head=capabilities.split_head
-        )
-        log_probs[rows] = torch.stack([chosen, rejected], dim=1).float().cpu()
-        advance(len(rows))
+    if batches:
+        log_probs[by_length] = under_way.rows(len(batches), rows_of, advance=advance)
+    return log_probs
+
+
+def _batch_log_probs(backbone: Backbone, pairs: Sequence[TokenizedPair]) -> Tensor:
+    """Compute the log-probs of a batch. Shape: `(n, 2)`, float32 on the CPU."""
+    capabilities = backbone.capabilities
+    batch = make_batch(pairs, pad_id=backbone.pad_id, capabilities=capabilities, dtype=backbone.model.dtype)
+    chosen, rejected = sequence_log_probs(backbone.model, batch.to(backbone.device), split_head=capabilities.split_head)
+    log_probs = torch.stack([chosen, rejected], dim=1).float().cpu()
+    for pair, row in zip(pairs, log_probs.tolist(), strict=True):
+        if not all(map(math.isfinite, row)):
+            text = "" if pair.source is None else f" (chosen response {pair.source.chosen[:60]!r})"
+            raise FloatingPointError(
+                f"{backbone.name} gives the log-probs {row} to a preference pair{text}: a reference policy's are "
+                f"finite. Check its weights, and model.dtype (float16 overflows where bfloat16 and float32 do not)."
+            )
     return log_probs

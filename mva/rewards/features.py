@@ -13,6 +13,8 @@ from transformers import PreTrainedModel
 from mva.data.preference import Dialogue
 from mva.data.tokenization import TokenLimits, tokenize_answers
 from mva.models.backbone import Backbone
+from mva.models.long_pass import LongPass
+from mva.models.store import Store, key_of
 from mva.stages import Advance
 
 Text = tuple[Dialogue, str]
@@ -30,8 +32,12 @@ class HiddenFeatures:
 
     `layers` are fractions of the depth: 0.5 is the output of the block in the middle, 1 that of the last one.
     `pooling` lists how a layer's states become features: averaged over the response's tokens (`mean`), read
-    at the last one (`last`), or both. No layer after the last one asked for is computed. The features of the
-    last call are remembered, so that several heads that score the same texts in turn share them.
+    at the last one (`last`), or both. No layer after the last one asked for is computed.
+
+    How texts are batched depends on the set of texts in a call, and on nothing before it: float arithmetic differs
+    between batches in its last digits, and what is computed must be a function of what is asked for. The features of
+    the last call are remembered, so that several heads that score the same texts in turn share them. With a `store`, a
+    long call that is interrupted is continued.
     """
 
     backbone: Backbone
@@ -39,30 +45,62 @@ class HiddenFeatures:
     pooling: tuple[Pooling, ...]
     limits: TokenLimits
     batch_size: int
+    store: Store | None = None
     _remembered: dict[Text, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __call__(self, texts: Sequence[Text], *, advance: Advance = lambda _done: None) -> Tensor:
         """Compute the features of `(prompt, response)` texts; identical ones once.
 
         Shape: `(n, n_layers * n_poolings * d_model)`, float64, on the CPU.
-        """
-        known = {text: self._remembered[text] for text in texts if text in self._remembered}
-        missing = [text for text in dict.fromkeys(texts) if text not in known]
-        advance(len(known))
-        known.update(self._compute(missing, advance))
-        self._remembered.clear()
-        self._remembered.update(known)
-        return torch.stack([known[text] for text in texts])
 
-    def _compute(self, texts: Sequence[Text], advance: Advance) -> Iterator[tuple[Text, Tensor]]:
-        tokens = [self._tokens(text) for text in texts]
+        Raises:
+            FloatingPointError: If a feature is not finite.
+        """
+        if self._remembered.keys() == set(texts):
+            advance(len(self._remembered))
+        else:
+            features = self._compute(list(dict.fromkeys(texts)), advance)
+            self._remembered.clear()
+            self._remembered.update(features)
+        return torch.stack([self._remembered[text] for text in texts])
+
+    def _compute(self, texts: Sequence[Text], advance: Advance) -> dict[Text, Tensor]:
+        tokens = {text: self._tokens(text) for text in texts}
         # Longest first: what does not fit into memory fails at once, and the bar errs on the safe side.
-        order = sorted(range(len(texts)), key=lambda k: -len(tokens[k][0]) - len(tokens[k][1]))
-        for start in range(0, len(order), self.batch_size):
-            batch = order[start : start + self.batch_size]
-            pooled = self._forward([tokens[k] for k in batch])
-            yield from zip([texts[k] for k in batch], pooled, strict=True)
-            advance(len(batch))
+        order = sorted(texts, key=lambda text: (-sum(map(len, tokens[text])), tokens[text], text))
+        batches = [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
+
+        def rows_of(number: int) -> Tensor:
+            return self._finite(batches[number], self._forward([tokens[text] for text in batches[number]]))
+
+        if self.store is None:
+            rows = torch.cat([rows_of(number) for number in range(len(batches))])
+            advance(len(rows))
+        else:
+            under_way = LongPass(self.store, self._key([tokens[text] for text in order]))
+            rows = under_way.rows(len(batches), rows_of, advance=advance)
+        return dict(zip(order, rows.double(), strict=True))
+
+    def _key(self, tokens: Sequence[Tokens]) -> str:
+        return key_of(
+            {
+                "features": self.backbone.fingerprint,
+                "layers": list(self.layers),
+                "pooling": list(self.pooling),
+                "batch_size": self.batch_size,
+                "tokens": tokens,
+            }
+        )
+
+    def _finite(self, texts: Sequence[Text], rows: Tensor) -> Tensor:
+        for (_, response), finite in zip(texts, torch.isfinite(rows).all(dim=1).tolist(), strict=True):
+            if not finite:
+                raise FloatingPointError(
+                    f"{self.backbone.name} has hidden states that are not finite for the response "
+                    f"{response[:60]!r}: check its weights, and model.dtype (float16 overflows where bfloat16 and "
+                    f"float32 do not)."
+                )
+        return rows
 
     def _tokens(self, text: Text) -> Tokens:
         prompt, response = text
@@ -84,7 +122,7 @@ class HiddenFeatures:
 
         with _forward_hooks(blocks, pool), suppress(_DeepEnough), torch.no_grad():
             model.base_model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False)
-        return torch.cat(pooled, dim=1).double().cpu()
+        return torch.cat(pooled, dim=1).cpu()
 
 
 def _collate(

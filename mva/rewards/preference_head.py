@@ -1,6 +1,7 @@
 """A Bradley-Terry linear head on frozen features, fitted on a value's own preference pairs."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +18,6 @@ from torch import Tensor
 from mva.data.preference import Dialogue, prompt_id
 from mva.data.tokenization import TokenLimits
 from mva.fingerprint import fingerprint
-from mva.models.backbone import Backbone
 from mva.models.store import key_of
 from mva.rewards.base import RewardContext
 from mva.rewards.features import HiddenFeatures, Pooling
@@ -77,14 +77,16 @@ class PreferenceHead:
         """Fit the head on the training pairs of `context.data`, or take it from the store.
 
         Raises:
+            FloatingPointError: If features or head are not finite.
             ValueError: If there are fewer distinct training prompts than folds.
         """
         key = key_of(self._describe(context))
-        features = self._features_of(context.backbone)
+        features = self._features_of(context)
         with context.store.making("rewards", key, what=f"the reward head of '{context.value}'"):
             folder = context.store.get("rewards", key)
             if folder is None:
                 fit = self._fit(context, features)
+                _check_finite(context.value, *fit)
                 folder = context.store.put("rewards", key, lambda draft: _write(draft, *fit))
         return _read(folder, key, features)
 
@@ -102,14 +104,15 @@ class PreferenceHead:
         }
 
     @cached_property
-    def _features_by_backbone(self) -> dict[str, HiddenFeatures]:
+    def _features_by_backbone(self) -> dict[tuple[str, Path], HiddenFeatures]:
         return {}
 
-    def _features_of(self, backbone: Backbone) -> HiddenFeatures:
+    def _features_of(self, context: RewardContext) -> HiddenFeatures:
         """Share one extractor among the heads of one backbone: they often score the same texts in turn."""
         layers, pooling = tuple(self.layers), tuple(self.pooling)
-        features = HiddenFeatures(backbone, layers, pooling, self.limits, self.batch_size)
-        return self._features_by_backbone.setdefault(backbone.fingerprint, features)
+        backbone, store = context.backbone, context.store
+        features = HiddenFeatures(backbone, layers, pooling, self.limits, self.batch_size, store)
+        return self._features_by_backbone.setdefault((backbone.fingerprint, store.root), features)
 
     def _fit(self, context: RewardContext, features: HiddenFeatures) -> tuple[Tensor, Tensor, Report]:
         pairs = context.data.train
@@ -150,6 +153,14 @@ class PreferenceHead:
 
 def _correlation(x: Array, y: Array) -> float:
     return float(np.corrcoef(x, y)[0, 1]) if x.std() > 0 and y.std() > 0 else 0.0
+
+
+def _check_finite(value: str, weight: Tensor, offset: Tensor, report: Report) -> None:
+    if not (torch.isfinite(weight).all() and torch.isfinite(offset) and all(map(math.isfinite, report.values()))):
+        raise FloatingPointError(
+            f"The reward head of '{value}' is not finite: its features differ too much in size, or hardly at all. "
+            f"Choose other reward.layers."
+        )
 
 
 def _write(folder: Path, weight: Tensor, offset: Tensor, report: Report) -> None:

@@ -1,6 +1,5 @@
 """Train one value vector, or take it from the store."""
 
-import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -16,7 +15,6 @@ from mva.data.tokenization import TokenizedPair
 from mva.data.tokenized import TokenizedValue
 from mva.estimators.activations import Activations
 from mva.fingerprint import fingerprint
-from mva.models.adapter_files import load_adapter, save_adapter
 from mva.models.backbone import Backbone
 from mva.models.lora import LoraSpec, attach, detach, extract, start_from
 from mva.models.probe import module_inputs
@@ -32,7 +30,7 @@ from mva.training.joint import JointModule
 from mva.training.module import ValueVectorModule
 from mva.training.snapshots import Look, Snapshots, TakeSnapshots
 from mva.training.spec import ExecutionOptions, Recipe, VectorSpec
-from mva.training.steps import History
+from mva.training.stored_vectors import put_vector, stored_vector
 from mva.training.task import Margin, Task
 from mva.training.task_data import TaskData
 
@@ -76,7 +74,7 @@ class VectorFitter:
         key = key_of(spec.describe())
         with self.store.making("vectors", key, what=f"the vector '{spec.value}'"):
             if not self.snapshots.complete(key):
-                self._keep(*self._train(task, spec, key))
+                self._train(task, spec, key)
         return self._stored(key)
 
     def together(self, values: Sequence[str]) -> list[ValueVector]:
@@ -91,8 +89,7 @@ class VectorFitter:
         keys = {spec.value: key_of(spec.describe()) for spec in specs}
         with self.store.making("vectors", *keys.values(), what=f"the vectors {', '.join(keys)}"):
             if not all(map(self.snapshots.complete, keys.values())):
-                for vector, history in self._train_together(specs, keys):
-                    self._keep(vector, history)
+                self._train_together(specs, keys)
         return [self._stored(keys[value]) for value in values]
 
     @property
@@ -100,16 +97,12 @@ class VectorFitter:
         """What the vectors were on their way, as the execution options want it."""
         return Snapshots(self.store, self.execution.snapshot_every)
 
-    def _keep(self, vector: ValueVector, history: History) -> None:
-        self.store.put("vectors", vector.key, lambda folder: _write(folder, vector, history))
-
     def _stored(self, key: str) -> ValueVector:
         """Read a vector from the store, and tell the metrics of its training."""
-        stored = self.store.get("vectors", key)
-        assert stored is not None
-        for step, metrics in json.loads((stored / "history.json").read_text(encoding="utf-8")):
+        vector, history = stored_vector(self.store, key, base=self.backbone.fingerprint)
+        for step, metrics in history:
             self.log(metrics, step)
-        return load_adapter(stored, expect_base=self.backbone.fingerprint)
+        return vector
 
     def spec(self, task: Task) -> VectorSpec:
         """Name everything that the vector depends on."""
@@ -130,7 +123,8 @@ class VectorFitter:
             constraint=task.constraint,
         )
 
-    def _train(self, task: Task, spec: VectorSpec, key: str) -> tuple[ValueVector, History]:
+    def _train(self, task: Task, spec: VectorSpec, key: str) -> None:
+        """Train the vector of `task` and store it."""
         name, device = spec.value, self.backbone.device
         data = self._task_data.module(task, watched=self.execution.validation_pairs)
         inputs = self._inputs(task.name, task.earlier)
@@ -150,15 +144,14 @@ class VectorFitter:
             return [extract(model, name, base=self.backbone.fingerprint, key=key)]
 
         try:
-            cost = self._fit(module, data, key, look, name=name)
+            seconds = self._fit(module, data, key, look, name=name)
             (vector,) = look()
         finally:
             detach(model).to(device)  # Lightning leaves the model on the CPU
-        return _with_cost(vector, cost), module.history
+        put_vector(self.store, vector, module.history, pairs=data.train.n_pairs, seconds=seconds)
 
-    def _train_together(
-        self, specs: Sequence[VectorSpec], keys: Mapping[str, str]
-    ) -> list[tuple[ValueVector, History]]:
+    def _train_together(self, specs: Sequence[VectorSpec], keys: Mapping[str, str]) -> None:
+        """Train the vectors of `specs` at the same time and store them, each at its share of the cost."""
         values, device = [spec.value for spec in specs], self.backbone.device
         data = self._task_data.joint_module(values, watched=self.execution.validation_pairs)
         starts = [self._start(spec) for spec in specs]
@@ -169,11 +162,13 @@ class VectorFitter:
             return [replace(vector, key=keys[vector.value]) for vector in module.vectors()]
 
         try:
-            cost = self._fit(module, data, key_of(dict(keys)), look, name=" and ".join(values))
+            seconds = self._fit(module, data, key_of(dict(keys)), look, name=" and ".join(values))
         finally:
             self.backbone.model.to(device)  # Lightning leaves the model on the CPU
-        share = {name: amount / len(values) for name, amount in cost.items()}
-        return [(_with_cost(vector, share), module.history_of(vector.value)) for vector in look()]
+        pairs = data.train.n_pairs / len(values)
+        for vector in look():
+            history = module.history_of(vector.value)
+            put_vector(self.store, vector, history, pairs=pairs, seconds=seconds / len(values))
 
     def _start(self, spec: VectorSpec) -> ValueVector:
         """The fresh vector that the value's own training would start from."""
@@ -183,10 +178,8 @@ class VectorFitter:
         finally:
             detach(model)
 
-    def _fit(
-        self, module: LightningModule, data: PreferenceDataModule, key: str, look: Look, *, name: str
-    ) -> dict[str, float]:
-        """Train, going on from an unfinished training; returns what it cost."""
+    def _fit(self, module: LightningModule, data: PreferenceDataModule, key: str, look: Look, *, name: str) -> float:
+        """Train, going on from an unfinished training; returns the seconds that it took."""
         unfinished, timer = self.store.root / "unfinished" / key, Timer(verbose=False)
         with self.bar(f"Training, {name}", len(data.train)) as advance, quiet_lightning():
             last = unfinished / "last.ckpt"
@@ -196,7 +189,7 @@ class VectorFitter:
                 if len(data.validation):
                     trainer.validate(module, datamodule=data, verbose=False)
         shutil.rmtree(unfinished, ignore_errors=True)
-        return {"pairs": data.train.n_pairs, "seconds": round(timer.time_elapsed("train"), 2)}
+        return round(timer.time_elapsed("train"), 2)
 
     @property
     def _task_data(self) -> TaskData:
@@ -237,12 +230,3 @@ class VectorFitter:
 
 def _fingerprint(pairs: Sequence[TokenizedPair]) -> str:
     return fingerprint([[pair.prompt, pair.chosen, pair.rejected] for pair in pairs])
-
-
-def _with_cost(vector: ValueVector, cost: Mapping[str, float]) -> ValueVector:
-    return replace(vector, metadata={**vector.metadata, "cost": dict(cost)})
-
-
-def _write(folder: Path, vector: ValueVector, history: History) -> None:
-    save_adapter(vector, folder)
-    (folder / "history.json").write_text(json.dumps(history), encoding="utf-8")

@@ -116,6 +116,8 @@ class JointModule(LightningModule):
         margins, owners, metrics = torch.cat(self._margins), torch.cat(self._owners), dict[str, float]()
         for i, spec in enumerate(self.specs):
             mine = margins[owners == i]
+            if not len(mine):
+                continue
             found = {"accuracy": (mine > 0).float().mean(), "reward_margin": mine.mean()}
             metrics |= numbers(f"validation/{spec.value}", found)
         self.history.append((self.n_batches, metrics))

@@ -4,7 +4,6 @@ They change nothing about the vector, and are no part of its identity: a snapsho
 the number of batches that it had seen.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,6 +15,7 @@ from pytorch_lightning.callbacks import Callback
 from mva.models.adapter_files import load_adapter, save_adapter
 from mva.models.store import Store, key_of
 from mva.models.value_vector import ValueVector
+from mva.training.stored_vectors import check_finite, read_history
 
 Look = Callable[[], Sequence[ValueVector]]
 
@@ -54,8 +54,13 @@ class Snapshots:
         return {**found, self._n_batches(vector.key): vector}
 
     def keep(self, vectors: Sequence[ValueVector], step: int) -> None:
-        """Put the vectors as they are after `step` batches into the store."""
+        """Put the vectors as they are after `step` batches into the store.
+
+        Raises:
+            FloatingPointError: If a vector is not finite.
+        """
         for vector in vectors:
+            check_finite(vector)
             snapshot = replace(vector, key=_address(vector.key, step))
             self.store.put("snapshots", snapshot.key, partial(save_adapter, snapshot))
 
@@ -65,8 +70,7 @@ class Snapshots:
     def _n_batches(self, key: str) -> int:
         stored = self.store.get("vectors", key)
         assert stored is not None
-        history: list[tuple[int, object]] = json.loads((stored / "history.json").read_text(encoding="utf-8"))
-        return max(step for step, _ in history)
+        return max(step for step, _ in read_history(stored))
 
 
 class TakeSnapshots(Callback):

@@ -122,7 +122,14 @@ class TaskData:
 
     def _log_probs(self, what: str, pairs: Sequence[TokenizedPair], vector: ValueVector | None) -> Tensor:
         with self.bar(what, len(pairs)) as advance:
-            return reference_log_probs(self.backbone, pairs, self.store, vector=vector, advance=advance)
+            return reference_log_probs(
+                self.backbone,
+                pairs,
+                self.store,
+                vector=vector,
+                what=f"the {what[0].lower()}{what[1:]}",
+                advance=advance,
+            )
 
     def _layout(self, pairs: Sequence[TokenizedPair]) -> PreferenceBatch:
         backbone = self.backbone

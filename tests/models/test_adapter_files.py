@@ -1,7 +1,11 @@
 """Value vectors on disk: what was written is read, by PEFT too, and what is broken is refused by its name."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -85,7 +89,7 @@ def test_broken_factors_are_refused_by_name(folder, harm, sentence):
         load_adapter(folder)
 
 
-@pytest.mark.parametrize("scaling", [float("nan"), float("inf"), -0.5, "2", None, True])
+@pytest.mark.parametrize("scaling", [float("nan"), float("inf"), -0.5, "2", None, True, 10**400])
 def test_a_scaling_that_is_no_finite_number_from_zero_is_refused(folder, scaling):
     record = json.loads((folder / "mva_vector.json").read_text())
     record["scalings"][Q1] = scaling
@@ -95,12 +99,50 @@ def test_a_scaling_that_is_no_finite_number_from_zero_is_refused(folder, scaling
 
 
 @pytest.mark.parametrize(
-    ("text", "sentence"), [("{", "not JSON"), ("[]", "no JSON object"), ('{"value": "x"}', "lacks base, key, metadata")]
+    ("text", "sentence"),
+    [
+        ("{", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("[]", "no JSON object"),
+        ('{"value": "x"}', "lacks base, key, metadata"),
+    ],
 )
 def test_a_broken_record_is_refused(folder, text, sentence):
     (folder / "mva_vector.json").write_text(text)
     with pytest.raises(BrokenAdapter, match=sentence):
         load_adapter(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "sentence"),
+    [
+        ("value", 3, "value that is not text"),
+        ("value", ["helpful"], "value that is not text"),
+        ("base", None, "base that is not text"),
+        ("key", {}, "key that is not text"),
+        ("metadata", "none", "metadata that is not an object"),
+        ("scalings", [1.0], "scalings that is not an object"),
+        ("scalings", {}, "names no module"),
+    ],
+)
+def test_a_record_of_another_shape_is_refused(folder, name, setting, sentence):
+    record = json.loads((folder / "mva_vector.json").read_text())
+    (folder / "mva_vector.json").write_text(json.dumps({**record, name: setting}))
+    with pytest.raises(BrokenAdapter, match=sentence):
+        load_adapter(folder, expect_base="a fingerprint")
+
+
+def test_the_files_are_the_same_in_every_process(tmp_path):
+    """Sets of words are ordered by a hash that every process draws anew."""
+    for seed in ("1", "2"):
+        code = (
+            "import sys; sys.path.insert(0, sys.argv[1]); from test_adapter_files import save_adapter, vector, Path\n"
+        )
+        command = [sys.executable, "-W", "ignore", "-c", code + "save_adapter(vector(), Path(sys.argv[2]))"]
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        subprocess.run([*command, str(Path(__file__).parent), str(tmp_path / seed)], check=True, env=environment)
+    first, second = ({p.name: p.read_bytes() for p in (tmp_path / seed).iterdir()} for seed in ("1", "2"))
+    assert first == second
 
 
 def test_a_torn_file_is_refused(folder):

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from mva.data.tokenization import TokenizedPair
+from mva.models import long_pass
 from mva.models import reference as reference_module
 from mva.models.backbone import load_backbone
 from mva.models.reference import reference_log_probs
@@ -58,3 +59,85 @@ def test_other_pairs_and_other_bases_have_their_own(backbone, tmp_path):
 
 def test_no_pairs_have_none(backbone, tmp_path):
     assert reference_log_probs(backbone, [], Store(tmp_path)).shape == (0, 2)
+
+
+@pytest.fixture
+def batches(monkeypatch):
+    """The sizes of the batches that are computed."""
+    compute, sizes = reference_module._batch_log_probs, []
+
+    def counted(backbone, pairs):
+        sizes.append(len(pairs))
+        return compute(backbone, pairs)
+
+    monkeypatch.setattr(reference_module, "_batch_log_probs", counted)
+    return sizes
+
+
+@pytest.fixture
+def killed_after(batches):
+    """Something to call after each batch, which ends the pass in the batch after the given number of parts."""
+
+    def make(n_parts):
+        def advance(_done):
+            if len(batches) > n_parts:
+                raise KeyboardInterrupt
+
+        return advance
+
+    return make
+
+
+@pytest.mark.parametrize("n_parts", [1, 2, 3])
+def test_a_killed_pass_repeats_the_batch_under_way_alone(
+    backbone, tmp_path, monkeypatch, batches, killed_after, n_parts
+):
+    whole = reference_log_probs(backbone, PAIRS, Store(tmp_path / "whole"), batch_size=1)
+    monkeypatch.setattr(long_pass, "EVERY", 0.0)
+    store = Store(tmp_path / "killed")
+    batches.clear()
+    with pytest.raises(KeyboardInterrupt):
+        reference_log_probs(backbone, PAIRS, store, batch_size=1, advance=killed_after(n_parts))
+    assert not (store.root / "reference").exists()
+    batches.clear()
+    done = []
+    assert torch.equal(reference_log_probs(backbone, PAIRS, store, batch_size=1, advance=done.append), whole)
+    assert len(batches) == len(PAIRS) - n_parts
+    assert sum(done) == len(PAIRS)
+    assert list(store.root.glob("parts/*")) == []
+
+
+def test_a_damaged_part_and_those_behind_it_are_computed_again(backbone, tmp_path, monkeypatch, batches, killed_after):
+    monkeypatch.setattr(long_pass, "EVERY", 0.0)
+    store = Store(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        reference_log_probs(backbone, PAIRS, store, batch_size=1, advance=killed_after(3))
+    (part,) = store.root.glob("parts/*/1-2")
+    (part / "rows.safetensors").write_bytes(b"")
+    batches.clear()
+    with pytest.warns(UserWarning, match=r"1-2 is damaged"):
+        found = reference_log_probs(backbone, PAIRS, store, batch_size=1)
+    assert len(batches) == 3
+    assert torch.equal(found, reference_log_probs(backbone, PAIRS, Store(tmp_path / "whole"), batch_size=1))
+
+
+def test_a_pass_under_the_interval_writes_no_parts(backbone, tmp_path, monkeypatch):
+    monkeypatch.setattr(long_pass.LongPass, "_write", None)
+    reference_log_probs(backbone, PAIRS, Store(tmp_path), batch_size=1)
+
+
+def test_parts_that_find_no_place_are_told_and_the_pass_ends(backbone, tmp_path, monkeypatch):
+    monkeypatch.setattr(long_pass, "EVERY", 0.0)
+    (tmp_path / "parts").touch()
+    with pytest.warns(UserWarning, match=r"A kill would undo this pass .*parts is in the way") as warned:
+        found = reference_log_probs(backbone, PAIRS, Store(tmp_path), batch_size=1)
+    assert torch.isfinite(found).all()
+    assert len(warned) == 1
+
+
+def test_log_probs_that_are_not_finite_are_refused_and_not_stored(tmp_path):
+    broken = load_backbone(TinyRandom("llama"), device="cpu")
+    broken.model.model.norm.weight.data.fill_(float("inf"))
+    with pytest.raises(FloatingPointError, match=r"log-probs \[nan, nan\] to a preference pair: .*model\.dtype"):
+        reference_log_probs(broken, PAIRS, Store(tmp_path))
+    assert not (tmp_path / "reference").exists()

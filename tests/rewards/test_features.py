@@ -3,21 +3,28 @@ import torch
 
 from mva.data.preference import user_prompt
 from mva.data.tokenization import TokenLimits
+from mva.models import long_pass
 from mva.models.backbone import load_backbone
 from mva.models.sources.tiny_random import TinyRandom
+from mva.models.store import Store
 from mva.rewards.features import HiddenFeatures
 
 TEXTS = [(user_prompt(p), r) for p, r in [("Hi", "Hello."), ("Why?", "Because it is."), ("Hi", ""), ("x" * 30, "Y")]]
 LIMITS = TokenLimits(200, 200)
 
 
-def load(architecture):
-    return load_backbone(TinyRandom(architecture, hidden_size=32, layers=4), dtype="float64", device="cpu")
+def load(architecture, dtype="float64"):
+    return load_backbone(TinyRandom(architecture, hidden_size=32, layers=4), dtype=dtype, device="cpu")
 
 
 @pytest.fixture(scope="module")
 def llama():
     return load("llama")
+
+
+@pytest.fixture(scope="module")
+def llama32():
+    return load("llama", "float32")
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gpt2", "gpt_neox", "opt", "gemma"])
@@ -61,19 +68,65 @@ def test_the_model_is_left_without_hooks(llama):
     assert not any(module._forward_hooks for module in llama.model.modules())
 
 
-def test_identical_texts_and_those_of_the_last_call_are_computed_once(llama):
-    features, done, computed = HiddenFeatures(llama, (0.5,), ("mean",), LIMITS, batch_size=1), [], []
-    hook = llama.model.model.register_forward_pre_hook(lambda *_: computed.append(1))
+@pytest.fixture
+def forwards(llama):
+    """Count the batches that the model reads."""
+    counted = []
+    hook = llama.model.model.register_forward_pre_hook(lambda *_: counted.append(1))
+    yield counted
+    hook.remove()
+
+
+def test_identical_texts_are_computed_once_and_those_of_the_last_call_not_again(llama, forwards):
+    features, done = HiddenFeatures(llama, (0.5,), ("mean",), LIMITS, batch_size=1), []
+    first = features([TEXTS[0], TEXTS[1], TEXTS[0]])
+    assert len(forwards) == 2
+    second = features([TEXTS[1], TEXTS[0]], advance=done.append)
+    assert len(forwards) == 2
+    assert sum(done) == 2
+    assert torch.equal(first, second[[1, 0, 1]])
+
+
+def test_what_was_asked_before_changes_no_bit(llama32):
+    """Float arithmetic knows its batch: the batches must be those of the texts that are asked for."""
+    first, second = TEXTS[:3], TEXTS[1:]
+    alone = HiddenFeatures(llama32, (0.5,), ("mean",), LIMITS, batch_size=2)(second)
+    features = HiddenFeatures(llama32, (0.5,), ("mean",), LIMITS, batch_size=2)
+    features(first)
+    assert torch.equal(features(second), alone)
+    turned = HiddenFeatures(llama32, (0.5,), ("mean",), LIMITS, batch_size=2)(second[::-1])
+    assert torch.equal(turned.flip(0), alone)
+
+
+@pytest.mark.parametrize("n_batches", [1, 2, 3])
+def test_a_call_that_was_killed_goes_on_behind_its_last_part(llama, forwards, tmp_path, monkeypatch, n_batches):
+    monkeypatch.setattr(long_pass, "EVERY", 0.0)
+    whole = HiddenFeatures(llama, (0.5,), ("mean",), LIMITS, batch_size=1)(TEXTS)
+    forwards.clear()
+
+    def killed(_done):
+        if len(forwards) > n_batches:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        HiddenFeatures(llama, (0.5,), ("mean",), LIMITS, 1, Store(tmp_path))(TEXTS, advance=killed)
+    forwards.clear()
+    resumed = HiddenFeatures(llama, (0.5,), ("mean",), LIMITS, 1, Store(tmp_path))(TEXTS)
+    assert len(forwards) == len(TEXTS) - n_batches
+    assert torch.equal(resumed, whole)
+
+
+def test_features_that_are_not_finite_are_refused_with_their_response(llama32, tmp_path):
+    features = HiddenFeatures(llama32, (0.5,), ("mean",), LIMITS, 4, Store(tmp_path))
+    norm = llama32.model.model.layers[0].input_layernorm.weight
+    kept_values = norm.detach().clone()
+    norm.data.fill_(float("inf"))
     try:
-        first = features([TEXTS[0], TEXTS[1], TEXTS[0]])
-        assert len(computed) == 2
-        second = features([TEXTS[1], TEXTS[2]], advance=done.append)
-        assert len(computed) == 3
-        assert sum(done) == 2
+        with pytest.raises(FloatingPointError, match=r"not finite for the response .*model\.dtype"):
+            features(TEXTS)
     finally:
-        hook.remove()
-    assert torch.equal(first[0], first[2])
-    assert torch.equal(first[1], second[0])
+        norm.data.copy_(kept_values)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_too_long_prompts_lose_the_beginning_of_their_content_and_responses_their_end(llama):
