@@ -1,6 +1,7 @@
 """What lies under a key is a function of the key: whatever was made before, in whatever order, byte for byte.
 
-float32 on purpose: in float64 batches that differ hardly show.
+Float arithmetic knows its batch in the last digits, on some machines and for some sizes. This model knows it everywhere
+and in the first digits: what it computes of a row depends on all rows beside it.
 """
 
 import itertools
@@ -41,7 +42,9 @@ HEAD = PreferenceHead(
 
 @pytest.fixture(scope="module")
 def backbone():
-    return load_backbone(TinyRandom("llama", hidden_size=32), device="cpu")
+    loaded = load_backbone(TinyRandom("llama", hidden_size=32), device="cpu")
+    loaded.model.model.layers[0].register_forward_hook(lambda _module, _inputs, states: states + 0.1 * states.mean())
+    return loaded
 
 
 def token_pairs(value, n=7):
@@ -102,8 +105,7 @@ class Makers:
 
     def rewards(self, value):
         data = ValueData(value, train=text_pairs(value), validation=(), test=())
-        head = self.head.build(RewardContext(value, self.backbone, data, self.store, SimpleNamespace(values=()), {}))
-        head.score([p.prompt for p in data.train[:2]], ["anything"] * 2)
+        self.head.build(RewardContext(value, self.backbone, data, self.store, SimpleNamespace(values=()), {}))
 
 
 KINDS = ("reference", "vectors", "penalised", "joint", "rewards")

@@ -87,15 +87,21 @@ def test_identical_texts_are_computed_once_and_those_of_the_last_call_not_again(
     assert torch.equal(first, second[[1, 0, 1]])
 
 
-def test_what_was_asked_before_changes_no_bit(llama32):
-    """Float arithmetic knows its batch: the batches must be those of the texts that are asked for."""
-    first, second = TEXTS[:3], TEXTS[1:]
-    alone = HiddenFeatures(llama32, (0.5,), ("mean",), LIMITS, batch_size=2)(second)
-    features = HiddenFeatures(llama32, (0.5,), ("mean",), LIMITS, batch_size=2)
-    features(first)
-    assert torch.equal(features(second), alone)
-    turned = HiddenFeatures(llama32, (0.5,), ("mean",), LIMITS, batch_size=2)(second[::-1])
-    assert torch.equal(turned.flip(0), alone)
+def test_batches_are_those_of_the_texts_that_are_asked_for_whatever_came_before(llama):
+    """Float arithmetic knows its batch: remembered texts and another order must change none."""
+    batches = []
+    keep_ids = llama.model.model.register_forward_pre_hook(
+        lambda _module, _inputs, named: batches.append(named["input_ids"].tolist()), with_kwargs=True
+    )
+    try:
+        features = HiddenFeatures(llama, (0.5,), ("mean",), LIMITS, batch_size=2)
+        for texts in (TEXTS[1:], TEXTS[:3], TEXTS[:0:-1]):
+            features(texts)
+    finally:
+        keep_ids.remove()
+    alone, between, again = batches[:2], batches[2:4], batches[4:]
+    assert again == alone
+    assert between != alone
 
 
 @pytest.mark.parametrize("n_batches", [1, 2, 3])
