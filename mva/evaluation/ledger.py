@@ -7,27 +7,53 @@ A line of `candidates.jsonl`: `schema_version`, `id`, `split`, `coefficients` (b
 says which one is current. A candidate that can't be scored has `failed`, the reason, instead of scores.
 """
 
-import json
-import os
-import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from sys import intern
 from typing import Any
 
 from mva.data.preference import Dialogue, Message, prompt_id
+from mva.evaluation.json_lines import DamagedLedger, JsonLines
 from mva.extrapolation.candidate import Candidate, ScoredCandidate
-from mva.records import SCHEMA_VERSION, write_json
+from mva.records import SCHEMA_VERSION, read_json, write_json
+from mva.shapes import Shape, count, fields, list_of, named, number, one_of, text
 
 CANDIDATES, GENERATIONS, EVALUATIONS = "candidates.jsonl", "generations.jsonl", "evaluations.json"
 FAILED = "failed"
 
+_BY_VALUE = named(number, at_least=1)
+_VERSION = one_of(SCHEMA_VERSION)
+_OPTIONAL = {"schema_version": _VERSION, "key": text}
+_CANDIDATE = {"id": text, "split": text, "coefficients": _BY_VALUE, "composition": text}
+_SCORED = fields(
+    {**_CANDIDATE, "scores": _BY_VALUE, "standard_errors": _BY_VALUE, "n_prompts": count, "seconds": number}, _OPTIONAL
+)
+_FAILED = fields({**_CANDIDATE, FAILED: text}, _OPTIONAL)
+_ROLE = one_of("system", "user", "assistant")
+_GENERATION = fields(
+    {
+        "id": text,
+        "split": text,
+        "prompt_id": text,
+        "prompt": list_of(fields({"role": _ROLE, "content": text})),
+        "response": text,
+        "rewards": _BY_VALUE,
+    },
+    _OPTIONAL,
+)
 
-class DamagedLedger(ValueError):
-    """A ledger with an unreadable line that is not its last."""
+
+def _candidate_line(line: Any) -> None:
+    (_FAILED if isinstance(line, dict) and FAILED in line else _SCORED)(line)
 
 
-@dataclass(frozen=True)
+_EVALUATIONS = fields({"schema_version": _VERSION, "keys": named(text)})
+_SHARED = frozenset({"id", "split", "composition", "prompt_id", "key"})
+_SHAPES: Mapping[str, Shape] = {CANDIDATES: _candidate_line, GENERATIONS: _GENERATION}
+
+
+@dataclass(frozen=True, slots=True)
 class Generation:
     """A candidate's response to a prompt and its reward per value."""
 
@@ -38,60 +64,13 @@ class Generation:
     split: str = "validation"
 
 
-class JsonLines:
-    """An append-only file of JSON objects, one a line, that a crash can't spoil."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def append(self, records: Iterable[Mapping[str, object]]) -> None:
-        """Add lines; when this returns they are on the disk."""
-        lines = [json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n" for record in records]
-        if not lines:
-            return
-        with self.path.open("a", encoding="utf-8") as file:
-            for line in lines:
-                file.write(line)
-                file.flush()
-            os.fsync(file.fileno())
-
-    def read(self) -> Iterator[dict[str, Any]]:
-        """Yield the lines in their order; a torn last line is cut off the file, and a warning says so.
-
-        Raises:
-            DamagedLedger: If a line before the last is unreadable.
-        """
-        lines = self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []
-        for number, line in enumerate(lines, start=1):
-            try:
-                record = json.loads(line.decode())
-                if not line.endswith(b"\n"):
-                    raise ValueError("no line end")
-            except ValueError:
-                if number < len(lines):
-                    raise DamagedLedger(
-                        f"{self.path}:{number} is not JSON: delete that line, or start in a new folder."
-                    ) from None
-                self._cut(sum(map(len, lines[:-1])), number)
-            else:
-                yield record
-
-    def _cut(self, size: int, number: int) -> None:
-        os.truncate(self.path, size)
-        warnings.warn(
-            f"{self.path}:{number} was torn when a run was killed: the line is cut off, and what it "
-            "held is evaluated again.",
-            stacklevel=3,
-        )
-
-
 class Ledger:
     """What a run folder knows of scored candidates and their responses."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._candidates = JsonLines(folder / CANDIDATES)
-        self._generations = JsonLines(folder / GENERATIONS)
+        self._candidates = JsonLines(folder / CANDIDATES, _candidate_line)
+        self._generations = JsonLines(folder / GENERATIONS, _GENERATION)
 
     def declare(self, split: str, key: str) -> None:
         """Write down that `key` is the split's current evaluation: readers leave out the lines of any other."""
@@ -102,18 +81,20 @@ class Ledger:
 
     def scored(self, key: str) -> dict[str, ScoredCandidate]:
         """Read the scored candidates of the evaluation `key`, by the candidate's id."""
-        lines = (line for line in self._candidates.read() if line["key"] == key)
-        return {line["id"]: _scored(line) for line in lines if FAILED not in line}
+        share = _Sharing()
+        lines = (line for line in self._candidates.read() if line.get("key") == key)
+        return {line["id"]: _scored(share(line)) for line in lines if FAILED not in line}
 
     def failed(self, key: str) -> dict[str, str]:
         """Read why candidates of the evaluation `key` failed, by the candidate's id."""
-        lines = (line for line in self._candidates.read() if line["key"] == key)
+        lines = (line for line in self._candidates.read() if line.get("key") == key)
         return {line["id"]: line[FAILED] for line in lines if FAILED in line}
 
     def generations(self, key: str) -> dict[tuple[str, str], Generation]:
         """Read the generations of the evaluation `key`, by (candidate's id, prompt's id)."""
-        lines = (line for line in self._generations.read() if line["key"] == key)
-        return {(line["id"], line["prompt_id"]): _generation(line) for line in lines}
+        share = _Sharing()
+        lines = (share(line) for line in self._generations.read() if line.get("key") == key)
+        return {(line["id"], line["prompt_id"]): share.generation(line) for line in lines}
 
     def add_scored(self, scored: Iterable[ScoredCandidate], *, key: str) -> None:
         """Append scored candidates."""
@@ -163,24 +144,53 @@ class Ledger:
         )
 
 
+class _Sharing:
+    """Lets the lines of a long ledger share what many of them say: ids, keys and prompts."""
+
+    def __init__(self) -> None:
+        self._prompts: dict[str, tuple[list[dict[str, Any]], Dialogue]] = {}
+
+    def __call__(self, line: dict[str, Any]) -> dict[str, Any]:
+        """Make the line share its texts with earlier lines, in place."""
+        for name in _SHARED & line.keys():
+            line[name] = intern(line[name])
+        if "prompt" in line:
+            line["prompt"] = self._prompt(line)[0]
+        return line
+
+    def generation(self, line: Mapping[str, Any]) -> Generation:
+        """Make a generation of its line."""
+        return Generation(line["id"], self._prompt(line)[1], line["response"], line["rewards"], line["split"])
+
+    def _prompt(self, line: Mapping[str, Any]) -> tuple[list[dict[str, Any]], Dialogue]:
+        turns, known = line["prompt"], self._prompts.get(line["prompt_id"])
+        if known is None or (known[0] is not turns and known[0] != turns):
+            known = turns, tuple(Message(turn["role"], turn["content"]) for turn in turns)
+            self._prompts.setdefault(line["prompt_id"], known)
+        return known
+
+
 def current_lines(folder: Path, name: str) -> list[dict[str, Any]]:
     """Read the lines of `candidates.jsonl` or `generations.jsonl` that belong to each split's current evaluation.
 
     A folder from before evaluations were declared has the evaluation of each split's last line.
     """
-    lines = list(JsonLines(folder / name).read())
-    keys = {line["split"]: line.get("key") for line in lines} | _declared(folder / EVALUATIONS)
-    return [line for line in lines if line.get("key") == keys[line["split"]]]
+    share, current = _Sharing(), _declared(folder / EVALUATIONS)
+    lines, latest = list[dict[str, Any]](), dict[str, Any]()
+    for line in JsonLines(folder / name, _SHAPES[name]).read():
+        split, key = line["split"], line.get("key")
+        latest[split] = key
+        if current.get(split, key) == key:
+            lines.append(share(line))
+    latest |= current
+    return [line for line in lines if line.get("key") == latest[line["split"]]]
 
 
 def _declared(path: Path) -> dict[str, str]:
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         return {}
-    except ValueError as error:
-        raise DamagedLedger(f"{path} is not JSON ({error}): delete it, and run again in the same folder.") from error
-    keys: dict[str, str] = record["keys"]
+    mend = "delete it, and run again in the same folder"
+    keys: dict[str, str] = read_json(path, _EVALUATIONS, mend=mend, error=DamagedLedger)["keys"]
     return keys
 
 
@@ -193,8 +203,3 @@ def _scored(line: Mapping[str, Any]) -> ScoredCandidate:
         split=line["split"],
         seconds=line["seconds"],
     )
-
-
-def _generation(line: Mapping[str, Any]) -> Generation:
-    prompt = tuple(Message(**turn) for turn in line["prompt"])
-    return Generation(line["id"], prompt, line["response"], line["rewards"], line["split"])

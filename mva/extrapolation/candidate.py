@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """The policy `pi_base + sum_i omega_i theta_i` named by its coefficients.
 
@@ -35,7 +35,7 @@ class Candidate:
         return tuple(self.coefficients[value] for value in values)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ScoredCandidate:
     """A candidate with its scores: the mean reward per value, always maximised.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from mva.evaluation.ledger import JsonLines
+from mva.evaluation.json_lines import JsonLines
 from mva.fingerprint import fingerprint
 from mva.judging.base import Answer, Cost, Judge, Question, Verdict
 from mva.judging.chat import Access, Chat, EndpointRefused, NoReply

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mva.evaluation.ledger import CANDIDATES, FAILED, GENERATIONS, JsonLines, current_lines
+from mva.evaluation.json_lines import JsonLines
+from mva.evaluation.ledger import CANDIDATES, FAILED, GENERATIONS, current_lines
 from mva.pareto.front import Front
 from mva.records import SCHEMA_VERSION
 

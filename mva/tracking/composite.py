@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mva.tracking.base import RunIdentity, Tracker, TrackerSpec
+from mva.tracking.guarded import Guarded
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class CompositeTracker:
 
 @dataclass(frozen=True)
 class Composite:
-    """Start several trackers as one."""
+    """Start several trackers as one. The trouble of one of them is said, and ends neither the others nor the run."""
 
     specs: Sequence[TrackerSpec]
 
@@ -61,4 +62,4 @@ class Composite:
     def start(self, run: RunIdentity) -> Iterator[CompositeTracker]:
         """Start every tracker, and end every one that was started."""
         with ExitStack() as stack:
-            yield CompositeTracker([stack.enter_context(spec.start(run)) for spec in self.specs])
+            yield CompositeTracker([stack.enter_context(Guarded(spec, run)) for spec in self.specs])

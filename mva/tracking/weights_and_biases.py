@@ -1,4 +1,4 @@
-"""Weights & Biases: offline unless the user is logged in or asks; never a prompt, never a wait."""
+"""Weights & Biases: offline unless the user is logged in or asks; never a prompt, never a long wait."""
 
 import hashlib
 import logging
@@ -18,6 +18,8 @@ from mva.tracking.base import RunIdentity
 Mode = Literal["auto", "online", "offline"]
 _LONGEST_NAME = 128
 _EVALUATIONS = "explore/evaluations"
+# A machine without a network would wait for 90 s before every run, and for ever after it.
+_PATIENCE = {"WANDB_INIT_TIMEOUT": 20.0, "WANDB_FINISH_TIMEOUT": 600.0}
 
 
 def short_name(name: str) -> str:
@@ -104,7 +106,9 @@ class WeightsAndBiases:
             mode=self._resolved_mode(),
             resume="allow",
             reinit="create_new",
-            settings=wandb.Settings(silent=True, console="off", disable_git=True),
+            settings=wandb.Settings(
+                silent=True, console="off", disable_git=True, finish_timeout_raises=True, **_patience()
+            ),
         )
         code = 1
         try:
@@ -119,3 +123,12 @@ class WeightsAndBiases:
         wanted = os.environ.get("WANDB_MODE")
         logged_in = wandb.login(prompt=False, verify=False) if wanted is None else wanted == "online"
         return "online" if logged_in else "offline"
+
+
+def _patience() -> dict[str, float]:
+    """Bound, in seconds, what W&B may take to begin a run and to upload its rest; the user's environment has its say.
+
+    Raises:
+        ValueError: If the environment has no number there.
+    """
+    return {name.removeprefix("WANDB_").lower(): float(os.environ.get(name, s)) for name, s in _PATIENCE.items()}

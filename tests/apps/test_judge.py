@@ -13,7 +13,8 @@ from hydra import compose, initialize_config_dir
 from mva.apps import assemble
 from mva.apps.command import conf_folder
 from mva.data.preference import user_prompt
-from mva.evaluation.ledger import Generation, JsonLines, Ledger
+from mva.evaluation.json_lines import JsonLines
+from mva.evaluation.ledger import Generation, Ledger
 from mva.extrapolation.candidate import Candidate, ScoredCandidate
 from mva.judging.endpoint import Endpoint
 from mva.judging.rewards import Rewards

@@ -86,7 +86,7 @@ def test_what_was_answered_is_never_asked_again_nor_after_a_kill(endpoint, tmp_p
     first = ask(tmp_path, many(4), concurrency=3)
     with (tmp_path / ANSWERS).open("a") as file:
         file.write('{"key": "torn')
-    with pytest.warns(UserWarning, match="torn"):
+    with pytest.warns(UserWarning, match="unfinished"):
         judge = spec().open(tmp_path)
     assert judge.estimate(many(4)).requests == 0
     assert judge.compare(many(4), lambda _: None) == first

@@ -1,7 +1,9 @@
 """What was mirrored into W&B, read back from its own offline files."""
 
 import json
+import os
 import re
+import socket
 import subprocess
 import sys
 
@@ -12,7 +14,7 @@ from mva.report.figures import save
 from mva.tracking.base import RunIdentity
 from mva.tracking.composite import Composite
 from mva.tracking.local import Local
-from mva.tracking.weights_and_biases import WeightsAndBiases
+from mva.tracking.weights_and_biases import WeightsAndBiases, _patience
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 
@@ -132,3 +134,34 @@ def test_the_local_files_hold_the_same_facts(tmp_path):
     lines = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
     assert [(line["step"], line["train/helpful/loss"]) for line in lines] == [(1, 0.5), (2, 0.25)]
     assert json.loads((run.folder / "summary.json").read_text()) == {"hypervolume": 1.0, "front_points": 3}
+
+
+def test_a_user_who_is_logged_in_but_offline_waits_no_longer_than_wanted_and_runs(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        nobody_listens = taken.getsockname()[1]
+    settings = {
+        "WANDB_BASE_URL": f"http://127.0.0.1:{nobody_listens}",
+        "WANDB_API_KEY": "0" * 40,
+        "WANDB_INIT_TIMEOUT": "2",
+    }
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from mva.tracking.base import RunIdentity; from mva.tracking.composite import Composite\n"
+        "from mva.tracking.local import Local; from mva.tracking.weights_and_biases import WeightsAndBiases\n"
+        "run = RunIdentity(Path(sys.argv[1]), 'one', 'group', 'run', {})\n"
+        "with Composite((Local(), WeightsAndBiases())).start(run) as tracker:\n"
+        "    tracker.log({'train/helpful/loss': 0.5}, 1)\n"
+    )
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    ended = subprocess.run(command, env=inherited | settings, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert "WeightsAndBiases is switched off: its start failed" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert '"train/helpful/loss": 0.5' in (tmp_path / "metrics.jsonl").read_text()
+
+
+def test_the_wait_for_a_network_is_bounded_and_the_users_environment_has_its_say(monkeypatch):
+    monkeypatch.setenv("WANDB_FINISH_TIMEOUT", "5")
+    monkeypatch.delenv("WANDB_INIT_TIMEOUT", raising=False)
+    assert _patience() == {"init_timeout": 20.0, "finish_timeout": 5.0}
