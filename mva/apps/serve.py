@@ -33,6 +33,7 @@ from mva.terminal import Console
 try:
     import uvicorn
 
+    from mva.serving.connections import settings
     from mva.serving.server import make_app
 except ImportError as error:
     if (error.name or "").partition(".")[0] not in {"uvicorn", "starlette", "anyio"}:
@@ -68,9 +69,8 @@ def main(config: DictConfig) -> None:
         console.print(f"The dial of {run.folder}: {url} (Ctrl-C ends it)")
         if config.serve.open and _has_screen():
             webbrowser.open(url)
-        settings = uvicorn.Config(server, log_level="warning", timeout_graceful_shutdown=1)
         with suppress(KeyboardInterrupt):  # uvicorn has closed everything, and raises it once more
-            uvicorn.Server(settings).run(sockets=[listening])
+            uvicorn.Server(settings(server)).run(sockets=[listening])
         console.print("Stopped.")
 
 

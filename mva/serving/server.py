@@ -12,7 +12,7 @@ from anyio.to_thread import run_sync
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
@@ -21,6 +21,7 @@ from mva.serving.question import BadQuestion, Question, read_question
 from mva.serving.speaker import Answers, Speaker
 
 LARGEST_BODY = 1_000_000
+SECONDS_FOR_BODY = 10.0
 # The page brings all that it needs: whatever slipped into it could load nothing and talk to nobody else.
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
@@ -65,6 +66,8 @@ def make_app(speaker: Speaker, *, page: str, front: Mapping[str, Any], hosts: Se
             question = await run_sync(read_question, await _body(request), speaker)
         except BadQuestion as error:
             return JSONResponse({"error": str(error)}, status_code=400)
+        except ClientDisconnect:
+            return Response(status_code=400)  # to nobody
         return _Stream(_lines(speaker, question, turn))
 
     routes = [Route("/", show_page), Route("/api/front", show_front), Route("/api/answer", answer, methods=["POST"])]
@@ -76,12 +79,14 @@ async def _body(request: Request) -> bytes:
     # A foreign page may post forms and plain text anywhere, but JSON only to a server that allows it; this one doesn't.
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise BadQuestion("A question is sent as application/json.")
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > LARGEST_BODY:
-            raise BadQuestion(f"The question is longer than {LARGEST_BODY} bytes: shorten the prompt.")
-    return body
+    body = bytearray()
+    with anyio.move_on_after(SECONDS_FOR_BODY):
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > LARGEST_BODY:
+                raise BadQuestion(f"The question is longer than {LARGEST_BODY} bytes: shorten the prompt.")
+        return bytes(body)
+    raise BadQuestion(f"The question did not arrive within {SECONDS_FOR_BODY:g} seconds: send it again.")
 
 
 async def _lines(speaker: Speaker, question: Question, turn: anyio.Lock) -> AsyncIterator[str]:

@@ -19,7 +19,7 @@ from mva.apps import serve
 
 WORDS = (Path(__file__).parents[2] / "docs" / "serve.md").read_text() + serve.__doc__
 COMMANDS = re.findall(r"^    mva-serve (.+?)(?: {2,}.*)?$", WORDS, re.MULTILINE)
-HIDDEN = ("mva.apps.serve", "mva.serving.server")  # imported once more, without the extra
+HIDDEN = ("mva.apps.serve", "mva.serving.connections", "mva.serving.server")  # imported once more, without the extra
 
 
 @pytest.fixture(scope="module")

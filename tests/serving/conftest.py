@@ -9,6 +9,7 @@ from mva.evaluation.generation import GenerationSpec
 from mva.extrapolation.space import CoefficientSpace
 from mva.models.backbone import load_backbone
 from mva.models.sources.tiny_random import TinyRandom
+from mva.serving.connections import settings
 from mva.serving.speaker import Speaker
 
 VALUES = ("helpful", "harmless")
@@ -35,7 +36,7 @@ def serve():
     started = []
 
     def start(app):
-        server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=1))
+        server = uvicorn.Server(settings(app, port=0))
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()
         started.append((server, thread))
