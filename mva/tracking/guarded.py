@@ -6,8 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from rich.console import Console
-
+from mva.terminal import Console
 from mva.tracking.base import RunIdentity, Tracker, TrackerSpec
 
 _LONGEST_REASON = 300
