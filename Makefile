@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: run test test-slow check format clean
+.PHONY: run test test-slow check audit format clean
 
 ## run: the main job on the embedded default, e.g. make run ARGS="debug=smoke"
 run: $(VENV)/.run
@@ -24,9 +24,19 @@ check: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+## audit: known vulnerabilities of the pinned packages; fails where the index can't be asked about each of them
+audit: $(VENV)/.audit
+	$(VENV)/audit/bin/pip-audit --requirement constraints.txt --disable-pip --no-deps --strict --progress-spinner off
+
 format: $(VENV)/.test
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# In an environment of its own: what audits the packages is none of them.
+$(VENV)/.audit:
+	test -d $(VENV)/audit || $(PYTHON) -m venv $(VENV)/audit
+	$(VENV)/audit/bin/python -m pip --disable-pip-version-check install --quiet --progress-bar off "pip-audit>=2.10,<3"
+	touch $@
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

