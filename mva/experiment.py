@@ -3,12 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Annotated
 
+from mva.checks import FILLED, UNIQUE, BadSetting, Seed, check
 from mva.composition.base import Composition
 from mva.data.loading import DataSettings
 from mva.data.preference import Dialogue, Split, ValueData
 from mva.data.prompts import evaluation_prompts
 from mva.data.tokenized import TokenizedValue, tokenize_value
+from mva.estimators.samples import FactorRows
 from mva.evaluation.settings import EvaluationSettings
 from mva.extrapolation.space import CoefficientSpace
 from mva.models.backbone import Backbone, ModelSettings
@@ -29,7 +32,7 @@ from mva.training.spec import ExecutionOptions, Recipe
 class Experiment:
     """Everything that a run is configured with; nothing of it has loaded a model or read data yet."""
 
-    values: tuple[str, ...]
+    values: Annotated[tuple[str, ...], FILLED, UNIQUE]
     data: DataSettings
     filter: Consistency | None
     model: ModelSettings
@@ -47,7 +50,39 @@ class Experiment:
     rewards: Mapping[str, RewardSpec]
     evaluation: EvaluationSettings
     store: Store
-    seed: int
+    seed: Seed
+
+    def __post_init__(self) -> None:
+        """Check that the parts fit each other, as far as that can be said before anything is loaded.
+
+        Raises:
+            ValueError: For the first that does not.
+        """
+        check(self)
+        self.policy.check(self.composition)
+        self.search.start(self.space, seed=self.seed)
+        self._check_reference_point()
+        self._check_rank()
+
+    def _check_reference_point(self) -> None:
+        point = self.evaluation.reference_point
+        if isinstance(point, Mapping) and set(point) != set(self.values):
+            raise BadSetting(
+                "evaluation.reference_point",
+                f"names {', '.join(point) or 'nothing'}, but the values are {', '.join(self.values)}: choose a number "
+                "for each, or nadir.",
+            )
+
+    def _check_rank(self) -> None:
+        """Estimators that look at a factor's rows need some, wherever two values' vectors are compared."""
+        estimator, least = self.decorrelation.estimator, getattr(self.decorrelation.estimator, "least_samples", 1)
+        compared = len(self.values) > 1 and self.plan.names(self.values) == self.values
+        if compared and isinstance(self.decorrelation.view, FactorRows) and self.adapter.rank < least:
+            raise BadSetting(
+                "adapter.rank",
+                f"is {self.adapter.rank}, and {type(estimator).__name__} needs {least} rows of a factor: choose at "
+                f"least {least}, or penalty=update_rows.",
+            )
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ def base_of_run(vectors: Sequence[ValueVector], settings: Mapping[str, Any], fol
     if kind == _name(Pretrained):
         return of_path(str(source["path"]), source.get("revision"), home=_typed_in(folder))
     if kind == _name(SmolLM2Wheel):
-        return SmolLM2Wheel("").published
+        return SmolLM2Wheel("anywhere").published
     if kind == _name(TinyRandom):
         return TinyRandom(**{name: setting for name, setting in source.items() if name != "_target_"}).published
     return Published(None, note=f"The run loaded it by {kind or 'a source that its folder does not name'}.")

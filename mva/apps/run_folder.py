@@ -16,7 +16,9 @@ from mva.data.preference import ValueData
 from mva.fingerprint import fingerprint
 from mva.records import SCHEMA_VERSION, write_json
 
-_EXECUTION_ONLY = ("paths", "tracking", "report", "hydra", "tune", "serve", "judge", "data_changed")
+_EXECUTION_ONLY = ("paths", "tracking", "report", "hydra", "tune", "serve", "judge", "data_changed", "debug")
+# Keys that there are no more, as they always were: so folders and jobs of earlier versions stay the same.
+_DROPPED = {"evaluation": {"score_scaling": "none"}}
 # Mappings whose names the user makes up: a name that is missing here is a difference, not a key of a later version.
 _OPEN = ("values", "rewards", "coefficients", "adapters", "template_kwargs", "maximum", "minimum", "reference_point")
 
@@ -95,7 +97,11 @@ def identity(config: object) -> str:
     """
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
-    return fingerprint({name: node for name, node in plain.items() if name not in _EXECUTION_ONLY and node != {}})
+    about = {name: node for name, node in plain.items() if name not in _EXECUTION_ONLY and node != {}}
+    for group, dropped in _DROPPED.items():
+        if isinstance(about.get(group), dict):
+            about[group] = {**dropped, **about[group]}
+    return fingerprint(about)
 
 
 def _same_run(stored: object, config: DictConfig) -> bool:

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
+from mva.checks import Bounds, Seed, check
 from mva.composition.base import Composition
 from mva.composition.linear import Linear
 from mva.composition.updates import full_rank
@@ -26,19 +27,14 @@ class Dare:
     PEFT's `dare_linear` drops entries of A and B apart, whose mean is the average of factors with its cross terms.
     """
 
-    drop: float = 0.5
-    seed: int = 0
+    drop: Annotated[float, Bounds(0, 1, below=True)] = 0.5
+    seed: Seed = 0
     then: Composition = field(default_factory=Linear)
     linear: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        """Refuse a probability that is none.
-
-        Raises:
-            ValueError: If `drop` is outside [0, 1).
-        """
-        if not 0 <= self.drop < 1:
-            raise ValueError(f"composition.drop is {self.drop}: the probability to drop an entry lies in [0, 1).")
+        """Refuse settings that are not as annotated."""
+        check(self)
 
     @property
     def name(self) -> str:

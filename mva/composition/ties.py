@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
+from mva.checks import Bounds, check
 from mva.composition.updates import composed, full_rank, modules_of
 from mva.models.value_vector import ValueVector
 
@@ -29,20 +30,13 @@ class Ties:
     PEFT's `ties` does the same to A and B apart, module by module, with signs elected before the weights.
     """
 
-    density: float = 0.2
+    density: Annotated[float, Bounds(0, 1, above=True)] = 0.2
     normalise: Literal["count", "weights"] = "count"
     linear: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        """Refuse a share that is none.
-
-        Raises:
-            ValueError: If `density` is outside (0, 1], or `normalise` is another word.
-        """
-        if self.normalise not in ("count", "weights"):
-            raise ValueError(f"composition.normalise is '{self.normalise}': choose count or weights.")
-        if not 0 < self.density <= 1:
-            raise ValueError(f"composition.density is {self.density}: the share of entries kept lies in (0, 1].")
+        """Refuse settings that are not as annotated."""
+        check(self)
 
     @property
     def name(self) -> str:

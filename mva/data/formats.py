@@ -4,8 +4,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any, Literal, Protocol, get_args
+from typing import Annotated, Any, Literal, Protocol
 
+from mva.checks import Rule, Text, check
 from mva.data.dialogues import (
     check_encodable,
     checked_prompt,
@@ -20,6 +21,7 @@ from mva.data.dialogues import (
 from mva.data.preference import Dialogue, PreferencePair
 from mva.data.sources.base import BadRow, Row
 
+TwoColumns = Annotated[Sequence[Text], Rule(lambda names: len(names) == 2, " of the two responses' columns")]
 GOES_ON = "a transcript goes on for the human behind the last assistant turn: cut there"
 LABEL_LEFT = "a line that begins with a speaker's label is read as text"
 
@@ -45,10 +47,14 @@ class PairColumns:
     With `dialogue` plain-text prompts are read as labelled turns.
     """
 
-    prompt: str | None = "prompt"
-    chosen: str = "chosen"
-    rejected: str = "rejected"
+    prompt: Text | None = "prompt"
+    chosen: Text = "chosen"
+    rejected: Text = "rejected"
     dialogue: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse settings that are not as annotated."""
+        check(self)
 
     def pairs(self, row: Row) -> Iterator[PreferencePair]:
         """Yield the row's pair."""
@@ -69,8 +75,12 @@ class Transcripts:
     Where a transcript goes on for the human behind that turn, it is cut there, and the pair's `note` says so.
     """
 
-    chosen: str = "chosen"
-    rejected: str = "rejected"
+    chosen: Text = "chosen"
+    rejected: Text = "rejected"
+
+    def __post_init__(self) -> None:
+        """Refuse settings that are not as annotated."""
+        check(self)
 
     def pairs(self, row: Row) -> Iterator[PreferencePair]:
         """Yield the row's pair."""
@@ -84,17 +94,13 @@ class Transcripts:
 class IndexedPair:
     """Two responses and the index (0 or 1) of the better one (PKU-SafeRLHF and its kin)."""
 
-    better: str
-    prompt: str = "prompt"
-    responses: Sequence[str] = ("response_0", "response_1")
+    better: Text
+    prompt: Text = "prompt"
+    responses: TwoColumns = ("response_0", "response_1")
 
     def __post_init__(self) -> None:
-        """Refuse another number of columns than two.
-
-        Raises:
-            ValueError: If `responses` names one column, or three.
-        """
-        _check_two(self.responses)
+        """Refuse settings that are not as annotated."""
+        check(self)
 
     def pairs(self, row: Row) -> Iterator[PreferencePair]:
         """Yield the row's pair."""
@@ -114,17 +120,13 @@ class StrengthPair:
     marks of turns in the prompt (`<extra_id_1>User`) become turns.
     """
 
-    strength: str = "preference_strength"
-    prompt: str = "prompt"
-    responses: Sequence[str] = ("response_1", "response_2")
+    strength: Text = "preference_strength"
+    prompt: Text = "prompt"
+    responses: TwoColumns = ("response_1", "response_2")
 
     def __post_init__(self) -> None:
-        """Refuse another number of columns than two.
-
-        Raises:
-            ValueError: If `responses` names one column, or three.
-        """
-        _check_two(self.responses)
+        """Refuse settings that are not as annotated."""
+        check(self)
 
     def pairs(self, row: Row) -> Iterator[PreferencePair]:
         """Yield the row's pair; a tie has none."""
@@ -142,7 +144,11 @@ class StrengthPair:
 class GradedResponses:
     """A prompt with graded responses (the bundled data): a pair for every two with different grades."""
 
-    grade: str
+    grade: Text
+
+    def __post_init__(self) -> None:
+        """Refuse settings that are not as annotated."""
+        check(self)
 
     def pairs(self, row: Row) -> Iterator[PreferencePair]:
         """Yield the pairs, the higher grade chosen."""
@@ -161,13 +167,8 @@ class LengthRanked:
     prefer: Literal["short", "long"]
 
     def __post_init__(self) -> None:
-        """Refuse other words.
-
-        Raises:
-            ValueError: If `prefer` is neither short nor long.
-        """
-        if self.prefer not in get_args(Literal["short", "long"]):
-            raise ValueError(f"format.prefer is '{self.prefer}': choose short or long.")
+        """Refuse settings that are not as annotated."""
+        check(self)
 
     def pairs(self, row: Row) -> Iterator[PreferencePair]:
         """Yield a pair for every two responses of different lengths."""
@@ -203,11 +204,6 @@ def number(row: Row, name: str, value: object) -> float:
     except OverflowError:
         pass
     raise BadRow(row.origin, f"'{name}' must be a finite number, not {value!r}")
-
-
-def _check_two(responses: Sequence[str]) -> None:
-    if isinstance(responses, str) or len(set(responses)) != 2:
-        raise ValueError(f"format.responses is {responses!r}: name the two columns that hold the responses.")
 
 
 def _responses(row: Row) -> Sequence[Mapping[str, Any]]:

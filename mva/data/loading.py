@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
+from mva.checks import BadSetting, Bounds, Count, Text, check
 from mva.data.checks import DataReport, EmptyData, check_value
 from mva.data.formats import PairFormat
 from mva.data.preference import PreferencePair, Split, ValueData, prompt_id
@@ -26,19 +27,23 @@ class ValueSource:
     train: Source
     format: PairFormat
     test: Source | None = None
-    validation_fraction: float = 0.1
-    test_fraction: float = 0.0
-    split_field: str | None = None
+    validation_fraction: Annotated[float, Bounds(0, 1, below=True)] = 0.1
+    test_fraction: Annotated[float, Bounds(0, 1, below=True)] = 0.0
+    split_field: Text | None = None
 
     def __post_init__(self) -> None:
-        """Refuse fractions that leave nothing to train on.
+        """Refuse settings of another type, out of range, or that don't fit each other.
 
         Raises:
-            ValueError: If a fraction is negative or both together reach 1.
+            BadSetting: For the first of them.
         """
-        fractions = self.validation_fraction, self.test_fraction
-        if not (min(fractions) >= 0 and sum(fractions) < 1):  # NaN included
-            raise ValueError(f"The fractions (validation, test) are {fractions}: >= 0 and together below 1.")
+        check(self)
+        if self.validation_fraction + self.test_fraction >= 1:
+            raise BadSetting(
+                "validation_fraction",
+                f"is {self.validation_fraction} and test_fraction {self.test_fraction}, which leaves nothing to train "
+                "on: choose two that are together below 1.",
+            )
 
 
 @dataclass(frozen=True)
@@ -48,18 +53,11 @@ class DataSettings:
     values: Mapping[str, ValueSource]
     limits: TokenLimits
     on_bad_row: OnBadRow = "error"
-    max_train_pairs: int | None = None
+    max_train_pairs: Count | None = None
 
     def __post_init__(self) -> None:
-        """Refuse settings that would read another set than was meant.
-
-        Raises:
-            ValueError: If `on_bad_row` is unknown or `max_train_pairs` is below 1.
-        """
-        if self.on_bad_row not in get_args(OnBadRow):
-            raise ValueError(f"data.on_bad_row is '{self.on_bad_row}', expected error or skip.")
-        if self.max_train_pairs is not None and self.max_train_pairs < 1:
-            raise ValueError(f"data.max_train_pairs is {self.max_train_pairs}: at least 1, or null for all.")
+        """Refuse settings that are not as annotated."""
+        check(self)
 
     def load(self, names: Sequence[str]) -> tuple[dict[str, ValueData], dict[str, DataReport]]:
         """Read the data of the named values.

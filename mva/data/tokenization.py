@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from mva.checks import Count, check
 from mva.data.preference import Dialogue, Message, PreferencePair
 from mva.data.rendering import RefusedDialogue
 from mva.data.sources.base import BadRow
@@ -34,17 +35,12 @@ class TokenizedPair:
 class TokenLimits:
     """The longest prompt and response, in tokens."""
 
-    prompt: int
-    response: int
+    prompt: Count
+    response: Count
 
     def __post_init__(self) -> None:
-        """Refuse limits that leave nothing.
-
-        Raises:
-            ValueError: For a limit below 1.
-        """
-        if self.prompt < 1 or self.response < 1:
-            raise ValueError(f"data.limits must be at least one token each, not {self.prompt} and {self.response}.")
+        """Refuse settings that are not as annotated."""
+        check(self)
 
 
 def tokenize_pairs(pairs: Sequence[PreferencePair], template: Template, limits: TokenLimits) -> list[TokenizedPair]:

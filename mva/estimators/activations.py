@@ -8,11 +8,12 @@ that occur, and two that are alike may act on directions that never occur.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
+from mva.checks import MANY, Bounds, check
 from mva.estimators.samples import Update
 from mva.models.value_vector import LowRank
 
@@ -25,19 +26,14 @@ class Activations:
     their activations alike: what independent vectors give is well above 0, so look at the chance level.
     """
 
-    tokens: int = 64
+    tokens: Annotated[int, Bounds(4, MANY)] = 64
 
     name: ClassVar[str] = "activations"
     invariances: ClassVar[frozenset[str]] = frozenset({"refactoring"})
 
     def __post_init__(self) -> None:
-        """Refuse fewer tokens than an unbiased estimate needs.
-
-        Raises:
-            ValueError: If `tokens` is below 4.
-        """
-        if self.tokens < 4:
-            raise ValueError(f"penalty.view.tokens is {self.tokens}: dependence is measured on at least 4 tokens.")
+        """Refuse settings that are not as annotated."""
+        check(self)
 
     def __call__(self, _factors: Sequence[LowRank], _modules: Sequence[str] = ()) -> Tensor:
         """Refuse: without inputs there are no activations.

@@ -9,12 +9,16 @@ Both say which changes of a vector leave the dependence as it is (`invariances`,
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
+from typing import Annotated, Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
+from mva.checks import Bounds, Count, CountFrom0, Positive, check
 from mva.models.value_vector import LowRank
+
+Width = Annotated[int, Bounds(1, 65_536)]
+"""A dimension of a critic."""
 
 SampleIn = TypeVar("SampleIn", contravariant=True)
 SampleOut = TypeVar("SampleOut", covariant=True)
@@ -95,21 +99,13 @@ class CriticBudget:
     the warm-up alone, on one half of the samples, and is asked about the other.
     """
 
-    warmup: int = 100
-    steps: int = 2
-    learning_rate: float = 2e-3
+    warmup: Count = 100
+    steps: CountFrom0 = 2
+    learning_rate: Positive = 2e-3
 
     def __post_init__(self) -> None:
-        """Refuse budgets that fit nothing.
-
-        Raises:
-            ValueError: If the warm-up or the learning rate is not positive, or the steps are negative.
-        """
-        if self.warmup < 1 or self.steps < 0 or not 0 < self.learning_rate < float("inf"):
-            raise ValueError(
-                f"estimator.budget has warmup {self.warmup}, steps {self.steps}, learning_rate {self.learning_rate}: "
-                f"need warmup >= 1, steps >= 0 and a positive learning rate."
-            )
+        """Refuse settings that are not as annotated."""
+        check(self)
 
 
 @runtime_checkable

@@ -12,7 +12,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from mva.estimators.base import CriticBudget, View
+from mva.checks import check
+from mva.estimators.base import CriticBudget, View, Width
 from mva.estimators.learned import ROWS, RowCritic, measure, mismatched
 from mva.estimators.samples import FactorRows
 
@@ -78,14 +79,19 @@ class CLUB:
     predicted from the current one. About 0 at independence, where it may be negative; it has no upper limit.
     """
 
-    dimension: int = 16
-    hidden: int = 64
+    dimension: Width = 16
+    hidden: Width = 64
     sampled: bool = False
     budget: CriticBudget = field(default_factory=CriticBudget)
 
     views: ClassVar[frozenset[str]] = ROWS
     default_view: ClassVar[View[Tensor]] = FactorRows("A")
+    least_samples: ClassVar[int] = 4
     invariances: ClassVar[frozenset[str]] = frozenset({"scale"})
+
+    def __post_init__(self) -> None:
+        """Refuse settings that are not as annotated."""
+        check(self)
 
     def critic(self, seed: int) -> GaussianConditional:
         """Make the critic, without a trace in the global generator."""

@@ -26,6 +26,7 @@ class DistanceCorrelation:
 
     views: ClassVar[frozenset[str]] = frozenset({"factor_rows", "update_rows", "activations"})
     default_view: ClassVar[View[Tensor]] = FactorRows("A")
+    least_samples: ClassVar[int] = 4
     invariances: ClassVar[frozenset[str]] = frozenset({"scale"})
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
@@ -34,7 +35,7 @@ class DistanceCorrelation:
         Raises:
             ValueError: If `x` and `y` differ in the number of samples, or have fewer than 4.
         """
-        check_paired(x, y, name="Distance correlation", at_least=4)
+        check_paired(x, y, name="Distance correlation", at_least=self.least_samples)
         return unbiased_correlation(_distances(x), _distances(y))
 
 

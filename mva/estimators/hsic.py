@@ -16,6 +16,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from mva.checks import Positive, check
 from mva.estimators.base import View
 from mva.estimators.kernels import centre, rbf
 from mva.estimators.samples import FactorRows, check_paired
@@ -28,20 +29,15 @@ class HSIC:
     Never negative; 0 when one of the samples is constant. Symmetric.
     """
 
-    sigma: float = 1.0
+    sigma: Positive = 1.0
 
     views: ClassVar[frozenset[str]] = frozenset({"factor_rows", "update_rows", "activations"})
     default_view: ClassVar[View[Tensor]] = FactorRows("A")
     invariances: ClassVar[frozenset[str]] = frozenset()
 
     def __post_init__(self) -> None:
-        """Refuse a width that is no width.
-
-        Raises:
-            ValueError: If `sigma` is not positive.
-        """
-        if not self.sigma > 0:
-            raise ValueError(f"estimator.sigma is {self.sigma}: the kernel's width must be positive.")
+        """Refuse settings that are not as annotated."""
+        check(self)
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         """Measure each module. Shape: `x` `(modules, n, d_x)`, `y` `(modules, n, d_y)` -> `(modules,)`.

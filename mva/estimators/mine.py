@@ -13,7 +13,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from mva.estimators.base import CriticBudget, View
+from mva.checks import Count, check
+from mva.estimators.base import CriticBudget, View, Width
 from mva.estimators.learned import ROWS, measure
 from mva.estimators.samples import FactorRows
 from mva.estimators.scores import PairScores
@@ -65,14 +66,19 @@ class MINE:
     the budget lets the critic follow.
     """
 
-    dimension: int = 16
-    hidden: int = 32
-    negatives: int = 8
+    dimension: Width = 16
+    hidden: Width = 32
+    negatives: Count = 8
     budget: CriticBudget = field(default_factory=CriticBudget)
 
     views: ClassVar[frozenset[str]] = ROWS
     default_view: ClassVar[View[Tensor]] = FactorRows("A")
+    least_samples: ClassVar[int] = 4
     invariances: ClassVar[frozenset[str]] = frozenset({"scale"})
+
+    def __post_init__(self) -> None:
+        """Refuse settings that are not as annotated."""
+        check(self)
 
     def critic(self, seed: int) -> DonskerVaradhan:
         """Make the critic, without a trace in the global generator."""

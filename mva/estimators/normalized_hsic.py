@@ -28,6 +28,7 @@ class NormalizedHSIC:
 
     views: ClassVar[frozenset[str]] = frozenset({"factor_rows", "update_rows", "activations"})
     default_view: ClassVar[View[Tensor]] = FactorRows("A")
+    least_samples: ClassVar[int] = 4
     invariances: ClassVar[frozenset[str]] = frozenset({"scale"})
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
@@ -36,7 +37,7 @@ class NormalizedHSIC:
         Raises:
             ValueError: If `x` and `y` differ in the number of samples, or have fewer than 4.
         """
-        check_paired(x, y, name="Normalised HSIC", at_least=4)
+        check_paired(x, y, name="Normalised HSIC", at_least=self.least_samples)
         return unbiased_correlation(_kernel(x), _kernel(y))
 
 

@@ -10,11 +10,12 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
+from mva.checks import MANY, Bounds, check
 from mva.estimators.base import Estimator, View, check_view
 from mva.models.value_vector import LowRank
 
@@ -55,13 +56,8 @@ class FactorRows:
     invariances: ClassVar[frozenset[str]] = frozenset()
 
     def __post_init__(self) -> None:
-        """Refuse a factor that LoRA doesn't have.
-
-        Raises:
-            ValueError: If `factor` is neither A nor B.
-        """
-        if self.factor not in ("A", "B"):
-            raise ValueError(f"penalty.view.factor is '{self.factor}': choose A (its rows) or B (its columns).")
+        """Refuse settings that are not as annotated."""
+        check(self)
 
     def __call__(self, factors: Sequence[LowRank], _modules: Sequence[str] = ()) -> Tensor:
         """Stack the samples. Shape: `(modules, r, d_in)` for A, `(modules, r, d_out)` for B."""
@@ -90,19 +86,14 @@ class UpdateRows:
     on average. They are computed as `s (S B) A`, so that the update is never formed.
     """
 
-    sketch: int = 64
+    sketch: Annotated[int, Bounds(4, MANY)] = 64
 
     name: ClassVar[str] = "update_rows"
     invariances: ClassVar[frozenset[str]] = frozenset({"refactoring"})
 
     def __post_init__(self) -> None:
-        """Refuse fewer rows than an unbiased estimate needs.
-
-        Raises:
-            ValueError: If `sketch` is below 4.
-        """
-        if self.sketch < 4:
-            raise ValueError(f"penalty.view.sketch is {self.sketch}: dependence is measured on at least 4 rows.")
+        """Refuse settings that are not as annotated."""
+        check(self)
 
     def __call__(self, factors: Sequence[LowRank], _modules: Sequence[str] = ()) -> Tensor:
         """Stack the samples. Shape: `(modules, min(sketch, d_out), d_in)`."""

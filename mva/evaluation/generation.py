@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
+from mva.checks import Bounds, Count, NotNegative, Seed, check
 from mva.data.preference import Dialogue, prompt_id
 from mva.data.reasoning import Strip, thought_is_open, thought_marks, without_thought
 from mva.data.tokenization import generation_prompt_ids
@@ -37,28 +39,17 @@ class GenerationSpec:
         ValueError: If a number is out of its range.
     """
 
-    max_new_tokens: int
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int = 0
-    batch_size: int = 64
-    max_prompt_tokens: int = 1024
+    max_new_tokens: Count
+    temperature: NotNegative = 0.0
+    top_p: Annotated[float, Bounds(0, 1, above=True)] = 1.0
+    seed: Seed = 0
+    batch_size: Count = 64
+    max_prompt_tokens: Count = 1024
     strip_reasoning: Strip = "auto"
 
     def __post_init__(self) -> None:
-        if min(self.max_new_tokens, self.batch_size, self.max_prompt_tokens) < 1:
-            raise ValueError(
-                "evaluation.generation: max_new_tokens, batch_size and max_prompt_tokens must be at least 1."
-            )
-        if self.strip_reasoning not in ("auto", True, False):
-            raise ValueError(
-                f"evaluation.generation.strip_reasoning is {self.strip_reasoning!r}: choose auto, true or false."
-            )
-        if self.temperature < 0 or not 0 < self.top_p <= 1:
-            raise ValueError(
-                f"evaluation.generation: temperature must be 0 (greedy) or positive and top_p in (0, 1], "
-                f"not {self.temperature} and {self.top_p}."
-            )
+        """Refuse settings that are not as annotated."""
+        check(self)
 
     def describe(self) -> dict[str, object]:
         """List what the responses depend on: not the batch size; what is stripped depends on the template, too."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from mva.checks import Count, NotNegative, check
 from mva.evaluation.generation import GenerationSpec
 
 
@@ -12,14 +13,17 @@ class EvaluationSettings:
     """How many prompts, how responses are generated, from which point hypervolume is measured.
 
     `reference_point` is a number per value, or "nadir": the worst score of all candidates minus
-    `reference_margin` of the range. Scores stay in the rewards' own units (`score_scaling` none).
+    `reference_margin` of the range. Scores stay in the rewards' own units.
     `n_reward_pairs` bounds the held-out pairs that each reward is checked on (None = all).
     """
 
-    n_validation_prompts: int
-    n_test_prompts: int
+    n_validation_prompts: Count
+    n_test_prompts: Count
     generation: GenerationSpec
     reference_point: Mapping[str, float] | Literal["nadir"] = "nadir"
-    reference_margin: float = 0.1
-    score_scaling: Literal["none"] = "none"
-    n_reward_pairs: int | None = None
+    reference_margin: NotNegative = 0.1
+    n_reward_pairs: Count | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse settings that are not as annotated."""
+        check(self)

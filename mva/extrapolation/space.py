@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from mva.checks import BadSetting, check
 from mva.extrapolation.candidate import Candidate
 
 Bound = float | Mapping[str, float]
@@ -30,13 +31,14 @@ class CoefficientSpace:
                 minimum is not below its maximum.
         """
         object.__setattr__(self, "values", tuple(self.values))
+        check(self)
         if not self.values or len(set(self.values)) < len(self.values):
             raise ValueError(f"The values {list(self.values)} must be at least one, and each only once.")
         for value, low, high in zip(self.values, self.lower, self.upper, strict=True):
             if not (math.isfinite(low) and math.isfinite(high) and low < high):
-                raise ValueError(
-                    f"The coefficient of '{value}' is to lie in [{low}, {high}]: extrapolation.minimum must "
-                    f"be below extrapolation.maximum, and both finite."
+                raise BadSetting(
+                    "minimum",
+                    f"is {low} for '{value}', and maximum is {high}: choose a minimum below the maximum, both finite.",
                 )
 
     @property
@@ -74,8 +76,9 @@ class CoefficientSpace:
         if not isinstance(bound, Mapping):
             return (float(bound),) * len(self.values)
         if set(bound) != set(self.values):
-            raise ValueError(
-                f"extrapolation.{name} has bounds for {', '.join(bound)}, but the values are "
-                f"{', '.join(self.values)}: give one for each, or one number for all."
+            raise BadSetting(
+                name,
+                f"has bounds for {', '.join(bound)}, but the vectors are {', '.join(self.values)}: choose one for "
+                "each, or one number for all.",
             )
         return tuple(float(bound[value]) for value in self.values)

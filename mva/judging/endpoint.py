@@ -1,13 +1,14 @@
 """The judge behind an OpenAI-compatible endpoint; what it answered is kept and never paid twice."""
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import Annotated, Any
 
+from mva.checks import BadSetting, Bounds, Count, NotNegative, Text, check
 from mva.evaluation.json_lines import JsonLines
 from mva.fingerprint import fingerprint
 from mva.judging.base import Answer, Cost, Judge, Question, Verdict
@@ -18,6 +19,9 @@ from mva.records import SCHEMA_VERSION
 ANSWERS = "judge_answers.jsonl"
 CHARACTERS_PER_TOKEN = 4
 _FAILURES_IN_A_ROW = 5
+_DAY = 86_400.0  # seconds
+_NEEDED = frozenset({"prompt", "first", "second"})
+_KNOWN = _NEEDED | {"value", "description", "mark"}
 _MALFORMED = "malformed answer"
 
 
@@ -31,34 +35,33 @@ class Endpoint:
     """
 
     system: str
-    question: str
+    question: Text
     descriptions: Mapping[str, str]
-    concurrency: int = 8
-    timeout: float = 60.0
-    retries: int = 5
-    back_off: float = 1.0
-    backoff_max: float = 60.0
-    malformed_retries: int = 2
-    temperature: float | None = 0.0
-    max_tokens: int | None = 64
+    concurrency: Annotated[int, Bounds(1, 1000)] = 8
+    timeout: Annotated[float, Bounds(0, _DAY, above=True)] = 60.0
+    retries: Annotated[int, Bounds(0, 1000)] = 5
+    back_off: Annotated[float, Bounds(0, _DAY)] = 1.0
+    backoff_max: Annotated[float, Bounds(0, _DAY)] = 60.0
+    malformed_retries: Annotated[int, Bounds(0, 1000)] = 2
+    temperature: NotNegative | None = 0.0
+    max_tokens: Count | None = 64
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse settings that can't be.
+        """Refuse settings of another type, out of range, or that don't fit each other.
 
         Raises:
-            ValueError: For a number out of its range, or a template that lacks a text or names an unknown one.
+            BadSetting: For the first of them.
         """
-        if (
-            self.concurrency < 1
-            or self.timeout <= 0
-            or min(self.retries, self.malformed_retries, self.back_off, self.backoff_max) < 0
-        ):
-            raise ValueError("judge.by: concurrency must be >= 1, timeout > 0, retries and back_off >= 0.")
-        names = set(Template(self.question).get_identifiers())
-        known = {"value", "description", "prompt", "first", "second", "mark"}
-        if not {"prompt", "first", "second"} <= names <= known:
-            raise ValueError(f"judge.by.question must hold $prompt, $first and $second, and no others than {known}.")
+        check(self)
+        for name, template in (("system", self.system), ("question", self.question)):
+            names = set(Template(template).get_identifiers())
+            needed = _NEEDED if name == "question" else set()
+            if not needed <= names <= _KNOWN:
+                raise BadSetting(
+                    name,
+                    f"holds {_dollars(names)}: choose among {_dollars(_KNOWN)}; question needs {_dollars(_NEEDED)}.",
+                )
 
     def open(self, folder: Path) -> Judge:
         """Read the environment and the answers that are already there."""
@@ -200,3 +203,7 @@ def _tokens(reply: Mapping[str, Any] | None) -> int:
     usage = (reply or {}).get("usage")
     total = usage.get("total_tokens") if isinstance(usage, Mapping) else None
     return total if isinstance(total, int) else 0
+
+
+def _dollars(names: Iterable[str]) -> str:
+    return ", ".join(f"${name}" for name in sorted(names)) or "no names"

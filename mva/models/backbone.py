@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
@@ -9,10 +10,13 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
+from mva.checks import BadSetting, Text, check, check_one, shown
 from mva.data.template import Template
 from mva.fingerprint import fingerprint, tensors_fingerprint
 from mva.models.log_probs import Capabilities, detect_capabilities
 from mva.models.sources.base import ModelSource
+
+Dtype = Literal["float32", "bfloat16", "float16", "float64"]
 
 
 class UnusableModel(ValueError):
@@ -55,11 +59,20 @@ class ModelSettings:
     """
 
     source: ModelSource
-    dtype: str = "float32"
-    device: str = "auto"
+    dtype: Dtype = "float32"
+    device: Text = "auto"
     system_prompt: str | None = None
     system_as_user: bool = False
     template_kwargs: Mapping[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse settings of another type, out of range, or that don't fit each other.
+
+        Raises:
+            BadSetting: For the first of them.
+        """
+        check(self)
+        device_named(self.device)
 
     def load(self) -> Backbone:
         """Load the backbone.
@@ -84,7 +97,7 @@ class ModelSettings:
 def load_backbone(
     source: ModelSource,
     *,
-    dtype: str = "float32",
+    dtype: Dtype = "float32",
     device: str = "auto",
     template: Callable[[PreTrainedTokenizerBase], Template] = Template,
 ) -> Backbone:
@@ -95,17 +108,15 @@ def load_backbone(
         ModelUnavailable: If the weights can't be had.
         ValueError: If torch has no such dtype.
     """
-    torch_dtype = getattr(torch, dtype, None)
-    if not isinstance(torch_dtype, torch.dtype) or not torch_dtype.is_floating_point:
-        raise ValueError(f"model.dtype is '{dtype}': choose float32, bfloat16, float16 or float64.")
+    check_one("model.dtype", dtype, Dtype)
+    check_device(device)
     template(source.tokenizer()).check()
     disable_progress_bar()  # one bar a file says little; the stage is shown
-    model, tokenizer = source.load(torch_dtype)
+    model, tokenizer = source.load(getattr(torch, dtype))
     check_weights(model, tokenizer, source.name)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    model = model.to(where).eval().requires_grad_(False)
+    model = model.to(device_named(device)).eval().requires_grad_(False)
     model.get_output_embeddings().register_forward_pre_hook(_contiguous)
     conversations = template(tokenizer)
     notes = (*getattr(source, "notes", ()), *conversations.notes)
@@ -118,6 +129,33 @@ def load_backbone(
         capabilities=detect_capabilities(model, vocabulary_size=model.get_input_embeddings().num_embeddings),
         notes=notes,
     )
+
+
+def device_named(name: str) -> torch.device:
+    """Read the name of a device; `auto` is a GPU where there is one.
+
+    Raises:
+        BadSetting: If it is no name of a device, wherever that may be.
+    """
+    try:
+        device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda", "mps") or (device.type == "cpu" and device.index):
+        raise BadSetting("device", f"is {shown(name)}: choose auto, cpu, cuda or cuda:1.")
+    return device
+
+
+def check_device(name: str) -> None:
+    """Check that this machine has the device.
+
+    Raises:
+        BadSetting: If there is no such device here.
+    """
+    device, count = device_named(name), torch.cuda.device_count()
+    here = device.type == "cpu" or (device.type == "mps" and torch.backends.mps.is_available())
+    if not here and not (device.type == "cuda" and (device.index or 0) < count):
+        raise BadSetting("device", f"is {shown(name)}, but this machine has {count} CUDA devices: choose auto or cpu.")
 
 
 def check_weights(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str) -> None:

@@ -1,9 +1,9 @@
 """LoRA on the backbone, through PEFT: attach an adapter, look at its factors, take it off as a value vector."""
 
-import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -11,6 +11,7 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
+from mva.checks import FILLED, Bounds, Positive, Text, check
 from mva.models.backbone import Backbone
 from mva.models.value_vector import LowRank, ValueVector
 
@@ -25,30 +26,15 @@ class LoraSpec:
     linear projection inside an attention block; or "all-linear": every linear projection but the output head.
     """
 
-    rank: int = 16
-    alpha: float = 32.0
-    dropout: float = 0.0
-    targets: Sequence[str] | str = "auto"
+    rank: Annotated[int, Bounds(1, 65_536)] = 16
+    alpha: Positive = 32.0
+    dropout: Annotated[float, Bounds(0, 1, below=True)] = 0.0
+    targets: Annotated[Sequence[Text], FILLED] | Text = "auto"
     rslora: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what is no adapter.
-
-        Raises:
-            ValueError: For a rank below 1, an alpha that is not positive, a dropout outside [0, 1), or targets that
-                are no words.
-        """
-        words = [self.targets] if isinstance(self.targets, str) else self.targets
-        if not isinstance(words, Sequence) or not words or not all(isinstance(w, str) and w for w in words):
-            raise ValueError(
-                f"adapter.targets is {self.targets!r}: use auto, all-linear, or name endings such as [q_proj, v_proj]."
-            )
-        if not 0 < self.alpha < math.inf:
-            raise ValueError(f"adapter.alpha is {self.alpha}: it must be positive and finite.")
-        if self.rank < 1 or not 0 <= self.dropout < 1:
-            raise ValueError(
-                f"adapter.rank is {self.rank} and adapter.dropout {self.dropout}: need rank >= 1 and 0 <= dropout < 1."
-            )
+        """Refuse settings that are not as annotated."""
+        check(self)
 
 
 def attention_projections(model: nn.Module) -> list[str]:

@@ -1,6 +1,5 @@
 """What a preference loss is, and what the settings of all of them must be."""
 
-from math import inf
 from typing import Protocol
 
 from torch import Tensor
@@ -39,26 +38,3 @@ class PreferenceLoss(Protocol):
 def length_normalised(loss: PreferenceLoss) -> bool:
     """Say whether `loss` takes log-probs that are averaged over the tokens; the field's convention is their sum."""
     return bool(getattr(loss, "length_normalised", False))
-
-
-def check_positive(name: str, setting: float, *, usual: float) -> None:
-    """Refuse a factor that turns a loss around or off.
-
-    Raises:
-        ValueError: If `setting` is not a positive finite number.
-    """
-    if not 0 < setting < inf:
-        raise ValueError(f"objective.{name} is {setting}: it must be positive and finite ({usual} is usual).")
-
-
-def check_label_smoothing(probability: float) -> None:
-    """Refuse what is no probability that a label is wrong.
-
-    Raises:
-        ValueError: If `probability` is not in [0, 0.5): from a half on the labels say nothing, or the opposite.
-    """
-    if not 0 <= probability < 0.5:
-        raise ValueError(
-            f"objective.label_smoothing is {probability}: it is the probability that a label is "
-            f"wrong, at least 0 and below 0.5."
-        )

@@ -15,6 +15,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from mva.checks import NotNegative, check
 from mva.estimators.activations import Activations
 from mva.estimators.base import Estimator, View, check_view
 from mva.estimators.samples import FrozenSamples, freeze, paired
@@ -31,18 +32,17 @@ class Decorrelation:
 
     estimator: Estimator[Any]
     view: View[Any] = None  # type: ignore[assignment]  # None is settled at once, below: readers need not ask
-    strength: float = 10.0
+    strength: NotNegative = 10.0
 
     def __post_init__(self) -> None:
-        """Settle the view before any model is loaded.
+        """Settle the view, and refuse settings that are not as annotated.
 
         Raises:
+            BadSetting: For the first of these.
             IncompatibleView: If the estimator can't take the view.
-            ValueError: If the strength is negative or not finite.
         """
-        if not 0 <= self.strength < float("inf"):
-            raise ValueError(f"penalty.strength is {self.strength}: it must be a finite number, 0 or above.")
         object.__setattr__(self, "view", self.view or self.estimator.default_view)
+        check(self)
         check_view(self.estimator, self.view)
 
     def acts_on(self, earlier: Sequence[Mapping[str, LowRank]]) -> bool:

@@ -9,28 +9,24 @@ With label smoothing eps (conservative DPO: a label is flipped with probability 
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from mva.objectives.base import check_label_smoothing, check_positive
+from mva.checks import Bounds, Positive, check
 
 
 @dataclass(frozen=True)
 class DPO:
     """The sigmoid loss; `beta` is the inverse temperature (larger stays closer to the reference policy)."""
 
-    beta: float = 0.1
-    label_smoothing: float = 0.0
+    beta: Positive = 0.1
+    label_smoothing: Annotated[float, Bounds(0, 0.5, below=True)] = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse what makes the loss meaningless.
-
-        Raises:
-            ValueError: If `beta` is not positive and finite, or `label_smoothing` not in [0, 0.5).
-        """
-        check_positive("beta", self.beta, usual=0.1)
-        check_label_smoothing(self.label_smoothing)
+        """Refuse settings that are not as annotated."""
+        check(self)
 
     def __call__(
         self,

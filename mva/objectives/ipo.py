@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from mva.checks import Positive, check
 from mva.fingerprint import added
-from mva.objectives.base import check_positive
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class IPO:
     That is nats a token where log-probs are averaged (`average`), and nats a response where they are summed.
     """
 
-    beta: float = 0.1
+    beta: Positive = 0.1
     average: bool = added(True)
 
     @property
@@ -34,12 +34,8 @@ class IPO:
         return self.average
 
     def __post_init__(self) -> None:
-        """Refuse what makes the loss meaningless.
-
-        Raises:
-            ValueError: If `beta` is not positive and finite.
-        """
-        check_positive("beta", self.beta, usual=0.1)
+        """Refuse settings that are not as annotated."""
+        check(self)
 
     def __call__(
         self,

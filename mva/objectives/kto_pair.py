@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mva.objectives.base import check_positive
+from mva.checks import Positive, check
 
 
 @dataclass(frozen=True)
@@ -26,15 +26,11 @@ class KTOPair:
     reference points are those of a batch, so that more pairs in one are not the same as more accumulated batches.
     """
 
-    beta: float = 0.1
+    beta: Positive = 0.1
 
     def __post_init__(self) -> None:
-        """Refuse what makes the loss meaningless.
-
-        Raises:
-            ValueError: If `beta` is not positive and finite.
-        """
-        check_positive("beta", self.beta, usual=0.1)
+        """Refuse settings that are not as annotated."""
+        check(self)
 
     def __call__(
         self,

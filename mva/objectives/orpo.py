@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from mva.objectives.base import check_positive
+from mva.checks import Positive, check
 
 
 @dataclass(frozen=True)
@@ -24,15 +24,11 @@ class ORPO:
 
     length_normalised: ClassVar[bool] = True
 
-    beta: float = 0.1
+    beta: Positive = 0.1
 
     def __post_init__(self) -> None:
-        """Refuse what makes the loss meaningless.
-
-        Raises:
-            ValueError: If `beta` is not positive and finite.
-        """
-        check_positive("beta", self.beta, usual=0.1)
+        """Refuse settings that are not as annotated."""
+        check(self)
 
     def __call__(
         self,

@@ -10,28 +10,24 @@ it is l(m), the loss of the true label. The price: it has no lower bound, for at
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from mva.objectives.base import check_label_smoothing, check_positive
+from mva.checks import Bounds, Positive, check
 
 
 @dataclass(frozen=True)
 class RobustDPO:
     """The unbiased loss; `label_smoothing` is the share of flipped labels, with 0 it is `DPO`."""
 
-    beta: float = 0.1
-    label_smoothing: float = 0.1
+    beta: Positive = 0.1
+    label_smoothing: Annotated[float, Bounds(0, 0.5, below=True)] = 0.1
 
     def __post_init__(self) -> None:
-        """Refuse what makes the loss meaningless.
-
-        Raises:
-            ValueError: If `beta` is not positive and finite, or `label_smoothing` not in [0, 0.5).
-        """
-        check_positive("beta", self.beta, usual=0.1)
-        check_label_smoothing(self.label_smoothing)
+        """Refuse settings that are not as annotated."""
+        check(self)
 
     def __call__(
         self,

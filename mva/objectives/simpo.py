@@ -7,13 +7,12 @@ learning rate keeps the policy near the base.
 """
 
 from dataclasses import dataclass
-from math import inf
 from typing import ClassVar
 
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from mva.objectives.base import check_positive
+from mva.checks import NotNegative, Positive, check
 
 
 @dataclass(frozen=True)
@@ -26,20 +25,12 @@ class SimPO:
 
     length_normalised: ClassVar[bool] = True
 
-    beta: float = 2.0
-    gamma: float = 1.0
+    beta: Positive = 2.0
+    gamma: NotNegative = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse what makes the loss meaningless.
-
-        Raises:
-            ValueError: If `beta` is not positive and finite, or `gamma` negative or not finite.
-        """
-        check_positive("beta", self.beta, usual=2.0)
-        if not 0 <= self.gamma < inf:
-            raise ValueError(
-                f"objective.gamma is {self.gamma}: it is the margin to reach, 0 or above (half of beta is usual)."
-            )
+        """Refuse settings that are not as annotated."""
+        check(self)
 
     def __call__(
         self,

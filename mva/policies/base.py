@@ -42,6 +42,14 @@ class Policy(Protocol):
 class PolicySpec(Protocol):
     """The configured form of a policy: plain settings, no model yet."""
 
+    def check(self, composition: Composition) -> None:
+        """Check, before anything is loaded, that the policy can speak with vectors so composed.
+
+        Raises:
+            ValueError: If it can't.
+        """
+        ...
+
     def build(self, backbone: Backbone, vectors: Sequence[ValueVector], composition: Composition) -> Policy:
         """Make the policy of these vectors."""
         ...

@@ -8,6 +8,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from mva.composition.base import Composition
+from mva.composition.log_probs import LogProbs
 from mva.models.backbone import Backbone
 from mva.models.merge import merged
 from mva.models.value_vector import ValueVector
@@ -50,6 +51,18 @@ class Merged:
 class MergedPolicy:
     """`policy=merged`."""
 
+    def check(self, composition: Composition) -> None:
+        """Refuse mixed log-probs: there is no vector to merge.
+
+        Raises:
+            ValueError: For the composition `log_probs`.
+        """
+        if composition.name == LogProbs.name:
+            raise ValueError(
+                "policy=merged needs one vector, and composition=log_probs has none: choose policy=mixture."
+            )
+
     def build(self, backbone: Backbone, vectors: Sequence[ValueVector], composition: Composition) -> Merged:
         """Keep the vectors; weights are merged when a candidate is asked."""
+        self.check(composition)
         return Merged(backbone, vectors, composition)

@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import LogitsProcessor, PreTrainedModel
 
 from mva.composition.base import Composition
+from mva.composition.log_probs import LogProbs
 from mva.models.backbone import Backbone
 from mva.models.coefficient_lora import CoefficientLora
 from mva.models.value_vector import ValueVector
@@ -47,14 +48,21 @@ class Mixture:
 class MixturePolicy:
     """`policy=mixture`."""
 
-    def build(self, backbone: Backbone, vectors: Sequence[ValueVector], composition: Composition) -> Mixture:
-        """Load all vectors side by side.
+    def check(self, composition: Composition) -> None:
+        """Refuse any composition but `log_probs`: its candidates would bear another one's name.
 
         Raises:
-            ValueError: For any composition but `log_probs`: its candidates would bear another one's name.
+            ValueError: For another composition.
         """
-        if composition.name != "log_probs":
-            raise ValueError(f"policy=mixture composes no vectors ('{composition.name}'): say composition=log_probs.")
+        if composition.name != LogProbs.name:
+            raise ValueError(
+                f"policy=mixture composes no vectors ('{composition.name}'): choose composition=log_probs, or "
+                "policy=merged."
+            )
+
+    def build(self, backbone: Backbone, vectors: Sequence[ValueVector], composition: Composition) -> Mixture:
+        """Load all vectors side by side (see `check`)."""
+        self.check(composition)
         return Mixture(CoefficientLora(backbone, vectors))
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from mva.composition.base import Composition
+from mva.composition.log_probs import LogProbs
 from mva.models.backbone import Backbone
 from mva.models.coefficient_lora import CoefficientLora
 from mva.models.value_vector import ValueVector
@@ -36,12 +37,19 @@ class PerRow:
 class PerRowPolicy:
     """`policy=per_row`."""
 
-    def build(self, backbone: Backbone, vectors: Sequence[ValueVector], composition: Composition) -> PerRow:
-        """Load all vectors side by side.
+    def check(self, composition: Composition) -> None:
+        """Refuse a composition that is not linear: rows could not share one set of factors.
 
         Raises:
-            ValueError: For a composition that is not linear: rows could not share one set of factors.
+            ValueError: For such a composition.
         """
         if not composition.linear:
-            raise ValueError(f"policy=per_row needs a linear composition, not '{composition.name}': use policy=merged.")
+            other = "mixture" if composition.name == LogProbs.name else "merged"
+            raise ValueError(
+                f"policy=per_row needs a linear composition, not '{composition.name}': choose policy={other}."
+            )
+
+    def build(self, backbone: Backbone, vectors: Sequence[ValueVector], composition: Composition) -> PerRow:
+        """Load all vectors side by side (see `check`)."""
+        self.check(composition)
         return PerRow(CoefficientLora(backbone, vectors))

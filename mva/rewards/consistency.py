@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
+from mva.checks import Bounds, check
 from mva.data.preference import PreferencePair, ValueData
 from mva.rewards.agreement import score_pairs
 from mva.rewards.base import Reward
@@ -27,17 +29,12 @@ class Consistency:
     Source: arXiv 2603.18113 (the metric); the scaling by `s_v` is ours.
     """
 
-    threshold: float = 0.0
+    threshold: Annotated[float, Bounds(-1, 1, above=True, below=True)] = 0.0
     scaled: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse a threshold that no pair can fail, or none can meet.
-
-        Raises:
-            ValueError: If it is outside of (-1, 1).
-        """
-        if not -1 < self.threshold < 1:
-            raise ValueError(f"filter.threshold is {self.threshold}: a cosine between -1 and 1, 0 for a start.")
+        """Refuse settings that are not as annotated."""
+        check(self)
 
     def select(self, data: Mapping[str, ValueData], rewards: Mapping[str, Reward]) -> dict[str, ValueData]:
         """Return the data with fewer training pairs; what is held out stays whole.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mva.checks import Count, Positive, check
 from mva.data.preference import Dialogue
 from mva.data.tokenization import TokenizedPair, TokenLimits, tokenize_answers
 from mva.models.backbone import Backbone
@@ -26,13 +27,13 @@ class Implicit:
         ValueError: If `beta` is not positive.
     """
 
-    beta: float
+    beta: Positive
     limits: TokenLimits
-    batch_size: int = 16
+    batch_size: Count = 16
 
     def __post_init__(self) -> None:
-        if self.beta <= 0:
-            raise ValueError(f"reward.beta is {self.beta}: it must be positive, as in training (0.1 in the paper).")
+        """Refuse settings that are not as annotated."""
+        check(self)
 
     def build(self, context: RewardContext) -> "ImplicitReward":
         """Take the value's vector out of the policy.

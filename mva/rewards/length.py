@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from mva.checks import NotNegative, check
 from mva.data.preference import Dialogue
 from mva.rewards.base import RewardContext
 
@@ -20,14 +22,12 @@ class Length:
         ValueError: If `sign` is neither 1 nor -1, or `target` is negative.
     """
 
-    sign: int = 1
-    target: float | None = None
+    sign: Literal[1, -1] = 1
+    target: NotNegative | None = None
 
     def __post_init__(self) -> None:
-        if self.sign not in (1, -1):
-            raise ValueError(f"reward.sign is {self.sign}: use 1 (longer is better) or -1 (shorter is better).")
-        if self.target is not None and self.target < 0:
-            raise ValueError(f"reward.target is {self.target}: a number of words can't be negative.")
+        """Refuse settings that are not as annotated."""
+        check(self)
 
     @property
     def key(self) -> str:

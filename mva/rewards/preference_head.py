@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, GroupKFold
 from torch import Tensor
 
+from mva.checks import FILLED, Bounds, Count, Positive, check
 from mva.data.preference import Dialogue, prompt_id
 from mva.data.tokenization import TokenLimits
 from mva.fingerprint import fingerprint
@@ -60,18 +62,16 @@ class PreferenceHead:
         ValueError: If `layers` are not fractions of the depth.
     """
 
-    layers: Sequence[float]
-    pooling: Sequence[Pooling]
-    inverse_penalties: Sequence[float]
+    layers: Annotated[Sequence[Annotated[float, Bounds(0, 1, above=True)]], FILLED]
+    pooling: Annotated[Sequence[Pooling], FILLED]
+    inverse_penalties: Annotated[Sequence[Positive], FILLED]
     limits: TokenLimits
-    folds: int = 5
-    batch_size: int = 32
+    folds: Annotated[int, Bounds(2, 1000)] = 5
+    batch_size: Count = 32
 
     def __post_init__(self) -> None:
-        if not self.layers or not all(0 < fraction <= 1 for fraction in self.layers):
-            raise ValueError(
-                f"reward.layers is {self.layers}: give fractions of the depth in (0, 1], as in [0.4, 0.6]."
-            )
+        """Refuse settings that are not as annotated."""
+        check(self)
 
     def build(self, context: RewardContext) -> FittedHead:
         """Fit the head on the training pairs of `context.data`, or take it from the store.

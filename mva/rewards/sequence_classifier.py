@@ -16,8 +16,10 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from mva.checks import Count, CountFrom0, Place, Text, check
 from mva.data.preference import Dialogue
 from mva.fingerprint import tensors_fingerprint
+from mva.models.backbone import Dtype, check_device
 from mva.models.store import key_of
 from mva.rewards.base import RewardContext
 
@@ -53,23 +55,25 @@ class SequenceClassifier:
         ValueError: If `sign` is neither 1 nor -1, or there is no such device or precision.
     """
 
-    path: str
-    template: str
-    label: int
+    path: Place
+    template: Text
+    label: CountFrom0
     sign: Literal[1, -1]
-    revision: str | None = None
-    dtype: str = "float32"
-    device: str | None = None
-    max_tokens: int = 1024
-    batch_size: int = 16
+    revision: Text | None = None
+    dtype: Dtype = "float32"
+    device: Text | None = None
+    max_tokens: Count = 1024
+    batch_size: Count = 16
 
     def __post_init__(self) -> None:
-        if self.sign not in (1, -1):
-            raise ValueError(f"reward.sign is {self.sign}: use 1 if a higher logit is better, -1 if it is a cost.")
-        if not isinstance(getattr(torch, self.dtype, None), torch.dtype):
-            raise ValueError(f"reward.dtype is '{self.dtype}': choose float32, bfloat16 or float16.")
+        """Refuse settings of another type, out of range, or that don't fit each other.
+
+        Raises:
+            BadSetting: For the first of them.
+        """
+        check(self)
         if self.device is not None:
-            _check_device(self.device)
+            check_device(self.device)
         if self.template != "chat":
             _check_template(self.template)
 
@@ -176,15 +180,6 @@ def usable_positions(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase)
             first = getattr(module, "offset", 0 if module.padding_idx is None else module.padding_idx + 1)
             limits.append(module.num_embeddings - first)
     return min(limits)
-
-
-def _check_device(name: str) -> None:
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ValueError(f"reward.device is '{name}': use cpu, cuda or cuda:1, or null for the model's own.") from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"reward.device is '{name}', but this machine has {torch.cuda.device_count()} CUDA devices.")
 
 
 def _check_template(template: str) -> None:

@@ -6,6 +6,7 @@ expected hypervolume improvement (optuna's GPSampler; those of one turn count as
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import optuna
@@ -13,9 +14,10 @@ from optuna.distributions import FloatDistribution
 from optuna.samplers import GPSampler
 from optuna.trial import create_trial
 
+from mva.checks import Bounds, check
 from mva.extrapolation.candidate import Candidate, ScoredCandidate
 from mva.extrapolation.space import CoefficientSpace
-from mva.search.base import Scored, Search
+from mva.search.base import LARGEST, Scored, Search
 from mva.seeding import derive_seed
 
 MOST_VALUES = 4
@@ -29,18 +31,12 @@ class Adaptive:
     The proposals themselves take about 0.3 s each for 2 values, 2 s for 3 and 10 s for 4 (one CPU core).
     """
 
-    budget: int = 24
-    batch: int = 4
+    budget: Annotated[int, Bounds(1, LARGEST)] = 24
+    batch: Annotated[int, Bounds(1, LARGEST)] = 4
 
     def __post_init__(self) -> None:
-        """Refuse a search without evaluations.
-
-        Raises:
-            ValueError: If `budget` or `batch` is below 1.
-        """
-        for name, count in (("budget", self.budget), ("batch", self.batch)):
-            if count < 1:
-                raise ValueError(f"search.{name} is {count}: it must be at least 1.")
+        """Refuse settings that are not as annotated."""
+        check(self)
 
     def start(self, space: CoefficientSpace, *, seed: int) -> Search:
         """See `SearchSpec`; proposals are a function of the seed and the scores told so far.

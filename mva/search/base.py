@@ -7,7 +7,11 @@ from mva.extrapolation.candidate import Candidate
 from mva.extrapolation.explore import Scored, Search
 from mva.extrapolation.space import CoefficientSpace
 
-__all__ = ["FixedSearch", "Scored", "Search", "SearchSpec", "fixed"]
+__all__ = ["LARGEST", "FixedSearch", "Scored", "Search", "SearchSpec", "fixed"]
+
+
+LARGEST = 100_000
+"""Candidates of one search, at most."""
 
 
 class SearchSpec(Protocol):

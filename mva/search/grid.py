@@ -3,11 +3,11 @@
 import math
 from dataclasses import dataclass
 from itertools import product
+from typing import Annotated
 
+from mva.checks import Bounds, check
 from mva.extrapolation.space import CoefficientSpace
-from mva.search.base import Search, fixed
-
-LARGEST = 100_000
+from mva.search.base import LARGEST, Search, fixed
 
 
 @dataclass(frozen=True)
@@ -19,18 +19,13 @@ class Grid:
     `include_corners` adds the base and each vector alone.
     """
 
-    levels: int = 5
+    levels: Annotated[int, Bounds(1, LARGEST)] = 5
     include_zero: bool = False
     include_corners: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse a grid without levels.
-
-        Raises:
-            ValueError: If `levels` is below 1.
-        """
-        if self.levels < 1:
-            raise ValueError(f"search.levels is {self.levels}: a grid needs at least 1 level per value.")
+        """Refuse settings that are not as annotated."""
+        check(self)
 
     def start(self, space: CoefficientSpace, *, seed: int) -> Search:
         """See `SearchSpec`; the seed plays no part.

@@ -2,18 +2,26 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
+from mva.checks import FILLED, Rule, check
 from mva.extrapolation.candidate import Candidate
 from mva.extrapolation.space import CoefficientSpace
-from mva.search.base import Search, fixed
+from mva.search.base import LARGEST, Search, fixed
+
+AT_MOST = Rule(lambda entries: len(entries) <= LARGEST, f" of at most {LARGEST} candidates")
 
 
 @dataclass(frozen=True)
 class Listed:
     """Just these coefficients, by value name, inside of the box or not."""
 
-    candidates: Sequence[Mapping[str, float]]
+    candidates: Annotated[Sequence[Mapping[str, float]], FILLED, AT_MOST]
     include_corners: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse settings that are not as annotated."""
+        check(self)
 
     def start(self, space: CoefficientSpace, *, seed: int) -> Search:
         """See `SearchSpec`; the seed plays no part.

@@ -1,9 +1,12 @@
 """Convex combinations only: the search of rewarded soups (arXiv 2306.04488)."""
 
+import math
 from dataclasses import dataclass
+from typing import Annotated
 
+from mva.checks import Bounds, check
 from mva.extrapolation.space import CoefficientSpace
-from mva.search.base import Search, fixed
+from mva.search.base import LARGEST, Search, fixed
 from mva.training.preferences import simplex_lattice
 
 
@@ -15,24 +18,25 @@ class Simplex:
     vector alone (the latter are corners of the simplex anyway).
     """
 
-    resolution: int = 10
+    resolution: Annotated[int, Bounds(1, LARGEST)] = 10
     include_corners: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse a lattice without steps.
-
-        Raises:
-            ValueError: If `resolution` is below 1.
-        """
-        if self.resolution < 1:
-            raise ValueError(f"search.resolution is {self.resolution}: the simplex needs at least 1 step.")
+        """Refuse settings that are not as annotated."""
+        check(self)
 
     def start(self, space: CoefficientSpace, *, seed: int) -> Search:
         """See `SearchSpec`; the seed plays no part.
 
         Raises:
-            ValueError: If no convex combination lies in the box.
+            ValueError: If there are more than 100 000 candidates, or no convex combination lies in the box.
         """
+        size = math.comb(self.resolution + len(space.values) - 1, len(space.values) - 1)
+        if size > LARGEST:
+            raise ValueError(
+                f"search.resolution is {self.resolution}, which gives {size} candidates for {len(space.values)} "
+                f"values: choose a lower one (at most {LARGEST} candidates), or search=sobol."
+            )
         lattice = simplex_lattice(self.resolution, len(space.values))
         points = [space.candidate([k / self.resolution for k in parts]) for parts in lattice]
         inside = [point for point in points if point in space]

@@ -1,11 +1,13 @@
 """Quasi-random search: a scrambled Sobol sequence over the box."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from scipy.stats import qmc
 
+from mva.checks import Bounds, check
 from mva.extrapolation.space import CoefficientSpace
-from mva.search.base import Search, fixed
+from mva.search.base import LARGEST, Search, fixed
 
 
 @dataclass(frozen=True)
@@ -15,17 +17,12 @@ class Sobol:
     Powers of two are the most even. `include_corners` adds the base and each vector alone.
     """
 
-    n: int = 32
+    n: Annotated[int, Bounds(1, LARGEST)] = 32
     include_corners: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse an empty sequence.
-
-        Raises:
-            ValueError: If `n` is below 1.
-        """
-        if self.n < 1:
-            raise ValueError(f"search.n is {self.n}: the sequence needs at least 1 point.")
+        """Refuse settings that are not as annotated."""
+        check(self)
 
     def start(self, space: CoefficientSpace, *, seed: int) -> Search:
         """See `SearchSpec`; the seed scrambles the sequence."""

@@ -8,14 +8,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import wandb
 
+from mva.checks import FILLED, Rule, Text, check
 from mva.terminal import visible, visible_data
 from mva.tracking.base import RunIdentity
 
 Mode = Literal["auto", "online", "offline"]
+PROJECT = Rule(
+    lambda name: len(name) <= 128 and not set(name) & set("/\\#?%:"), " of at most 128 letters, none of /\\#?%:"
+)
 _LONGEST_NAME = 128
 _EVALUATIONS = "explore/evaluations"
 # A machine without a network would wait for 90 s before every run, and for ever after it.
@@ -87,8 +91,12 @@ class WeightsAndBiases:
     """`mode` auto is online for users who are logged in (an API key in the environment or in netrc), else offline."""
 
     mode: Mode = "auto"
-    project: str = "mva"
-    entity: str | None = None
+    project: Annotated[str, FILLED, PROJECT] = "mva"
+    entity: Text | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse settings that are not as annotated."""
+        check(self)
 
     @contextmanager
     def start(self, run: RunIdentity) -> Iterator[WandbTracker]:

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import ceil, inf
-from typing import Literal
+from math import ceil
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
+from mva.checks import Bounds, check
 from mva.fingerprint import added
 from mva.models.value_vector import LowRank
 from mva.training.constraint import Factors
@@ -30,26 +31,14 @@ class OrthogonalComplement:
     to project the update from the left.
     """
 
-    energy: float = 0.9
-    spectral_bound: float = 2.0
-    directions: float | None = added(None)
+    energy: Annotated[float, Bounds(0, 1, above=True)] = 0.9
+    spectral_bound: Annotated[float, Bounds(0, above=True, infinite=True)] = 2.0
+    directions: Annotated[float, Bounds(0, 1, above=True)] | None = added(None)
     acts_on: Literal["vector", "gradient"] = added("vector")
 
     def __post_init__(self) -> None:
-        """Refuse what bounds nothing.
-
-        Raises:
-            ValueError: If a share is not in (0, 1], `spectral_bound` not positive, or `acts_on` an unknown word.
-        """
-        if self.directions is not None and not 0 < self.directions <= 1:
-            raise ValueError(f"plan.constraint.directions is {self.directions}: a share in (0, 1], or null.")
-        if self.acts_on not in ("vector", "gradient"):
-            raise ValueError(f"plan.constraint.acts_on is '{self.acts_on}': choose vector or gradient.")
-        if not 0 < self.energy <= 1 or not 0 < self.spectral_bound <= inf:
-            raise ValueError(
-                f"plan.constraint: energy is {self.energy} and spectral_bound {self.spectral_bound}: "
-                f"need 0 < energy <= 1 and a positive bound."
-            )
+        """Refuse settings that are not as annotated."""
+        check(self)
 
     def prepare(self, earlier: Sequence[Factors]) -> Callable[[Factors], None]:
         """See `Constraint`."""

@@ -3,13 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Literal, Protocol, get_args
+from typing import Annotated, Literal, Protocol
 
+from mva.checks import Bounds, check
 from mva.models.value_vector import ValueVector
 from mva.training.orthogonal_complement import OrthogonalComplement
 from mva.training.preferences import name_of, weight_lattice
 from mva.training.task import Margin, Task
 
+Divisions = Annotated[int, Bounds(1, 1000)]
 MarginKind = Literal["implicit", "reward"]
 
 
@@ -85,6 +87,10 @@ class Orthogonal(_OneEach):
 
     constraint: OrthogonalComplement
 
+    def __post_init__(self) -> None:
+        """Refuse settings that are not as annotated."""
+        check(self)
+
     def train(self, values: Sequence[str], fit: FitVector) -> list[ValueVector]:
         """Train in the given order; the first vector is free."""
         vectors: list[ValueVector] = []
@@ -118,7 +124,11 @@ class LossWeighting:
     The weights are those of the simplex lattice with `divisions` steps. A single value's vector is its own.
     """
 
-    divisions: int = 4
+    divisions: Divisions = 4
+
+    def __post_init__(self) -> None:
+        """Refuse settings that are not as annotated."""
+        check(self)
 
     def names(self, values: Sequence[str]) -> tuple[str, ...]:
         """Name each vector after its weights in percent."""
@@ -138,17 +148,12 @@ class MarginWeighting:
     largest weight (of several, the first): the loss divides by it.
     """
 
-    divisions: int = 4
+    divisions: Divisions = 4
     margin: MarginKind = "implicit"
 
     def __post_init__(self) -> None:
-        """Refuse a margin that is none.
-
-        Raises:
-            ValueError: If it is neither "implicit" nor "reward".
-        """
-        if self.margin not in get_args(MarginKind):
-            raise ValueError(f"plan.margin is '{self.margin}': choose implicit or reward.")
+        """Refuse settings that are not as annotated."""
+        check(self)
 
     def names(self, values: Sequence[str]) -> tuple[str, ...]:
         """Name each vector after its weights in percent."""

@@ -1,6 +1,9 @@
 """Preference weights: how much each value counts while one vector is trained (never called coefficients)."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
+
+MOST_WEIGHTS = 1000
 
 
 def simplex_lattice(divisions: int, n: int) -> Iterator[tuple[int, ...]]:
@@ -19,10 +22,16 @@ def weight_lattice(values: Sequence[str], divisions: int) -> list[dict[str, floa
     There are `(divisions + n - 1 choose n - 1)` of them for n values, the first of the single values first.
 
     Raises:
-        ValueError: If `divisions` is below 1.
+        ValueError: If `divisions` is below 1, or there are more than 1 000 of them.
     """
     if divisions < 1:
         raise ValueError(f"plan.divisions is {divisions}: at 1 there are the single values, at 4 steps of 0.25.")
+    count = math.comb(divisions + len(values) - 1, len(values) - 1)
+    if count > MOST_WEIGHTS:
+        raise ValueError(
+            f"plan.divisions is {divisions}, which makes {count} vectors of {len(values)} values: choose a lower one "
+            f"(at most {MOST_WEIGHTS} vectors)."
+        )
     lattice = simplex_lattice(divisions, len(values))
     return [{v: k / divisions for v, k in zip(values, parts, strict=True) if k} for parts in lattice]
 

@@ -3,8 +3,12 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+import torch
+from pytorch_lightning.strategies import StrategyRegistry
+
+from mva.checks import BadSetting, Bounds, Count, CountFrom0, NotNegative, Positive, Share, check, shown
 from mva.fingerprint import describe
 from mva.models.lora import LoraSpec
 from mva.objectives.base import PreferenceLoss
@@ -12,6 +16,8 @@ from mva.objectives.decorrelation import Decorrelation
 from mva.seeding import derive_seed
 from mva.training.constraint import Constraint
 
+Accelerator = Literal["auto", "cpu", "gpu", "cuda", "mps"]
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 Schedule = Literal["constant", "linear", "cosine"]
 
 
@@ -23,34 +29,19 @@ class Recipe:
     pairs; `accumulate` batches make one optimizer step. `warmup` is a fraction of the optimizer steps.
     """
 
-    steps: int | None = None
-    epochs: float = 3.0
-    batch_size: int = 2
-    accumulate: int = 1
-    learning_rate: float = 1e-5
+    steps: Count | None = None
+    epochs: Annotated[float, Bounds(0, 10_000, above=True)] = 3.0
+    batch_size: Count = 2
+    accumulate: Count = 1
+    learning_rate: Positive = 1e-5
     schedule: Schedule = "cosine"
-    warmup: float = 0.1
-    weight_decay: float = 0.0
-    max_grad_norm: float = 1.0
+    warmup: Share = 0.1
+    weight_decay: NotNegative = 0.0
+    max_grad_norm: NotNegative = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse what can't be trained.
-
-        Raises:
-            ValueError: For counts below one, a negative learning rate or a warm-up outside [0, 1].
-        """
-        counts = {"steps": self.steps, "batch_size": self.batch_size, "accumulate": self.accumulate}
-        for name, count in counts.items():
-            if count is not None and count < 1:
-                raise ValueError(f"trainer.{name} is {count}: it must be at least 1.")
-        positive = 0 < self.learning_rate < math.inf and 0 < self.epochs < math.inf
-        if not (positive and 0 <= self.warmup <= 1):
-            raise ValueError(
-                f"trainer.learning_rate ({self.learning_rate}) and trainer.epochs ({self.epochs}) must be positive "
-                f"and finite, and trainer.warmup ({self.warmup}) a fraction from 0 to 1."
-            )
-        if self.schedule not in ("constant", "linear", "cosine"):
-            raise ValueError(f"trainer.schedule is '{self.schedule}': choose constant, linear or cosine.")
+        """Refuse settings that are not as annotated."""
+        check(self)
 
     def batches(self, n_pairs: int) -> int:
         """Count the batches that a training set of `n_pairs` pairs gets."""
@@ -143,30 +134,41 @@ class ExecutionOptions:
     device, as a count of 1 or a list of one index; `strategy` is Lightning's.
     """
 
-    accelerator: str = "auto"
-    devices: int | Sequence[int] | str = 1
+    accelerator: Accelerator = "auto"
+    devices: int | Sequence[int | str] | str = 1
     strategy: str = "auto"
-    precision: str = "32-true"
-    checkpoint_every: int = 50
-    validation_pairs: int | None = None
-    snapshot_every: int = 0
+    precision: Precision = "32-true"
+    checkpoint_every: CountFrom0 = 50
+    validation_pairs: CountFrom0 | None = None
+    snapshot_every: CountFrom0 = 0
 
     def __post_init__(self) -> None:
-        """Refuse several devices, and precisions that would round the frozen base in place.
+        """Refuse settings of another type, out of range, or that don't fit each other.
 
         Raises:
-            ValueError: For more than one device, for Lightning's bf16-true, 16-true and 64-true, or a negative
-                `snapshot_every`.
+            BadSetting: For the first of them.
         """
+        check(self)
         if not _is_one_device(self.devices):
-            raise ValueError(
-                f"trainer.execution.devices is {self.devices!r}: a vector is trained on one device (devices=1, or "
-                "[0] for a certain one); use several by running the jobs of a sweep side by side."
+            raise BadSetting(
+                "devices",
+                f"is {shown(self.devices)}: choose 1, or [0] for a certain one; a vector is trained on one device, and "
+                "the jobs of a sweep use several side by side.",
             )
-        if self.snapshot_every < 0:
-            raise ValueError(f"trainer.execution.snapshot_every is {self.snapshot_every}: it must be 0 or above.")
-        if self.precision.endswith("-true") and self.precision != "32-true":
-            raise ValueError(
-                f"trainer.execution.precision is {self.precision}, which would round the base model itself: "
-                f"choose 32-true or bf16-mixed, and set the base's precision with model.dtype."
+        if self.strategy not in ("auto", *StrategyRegistry.available_strategies()):
+            raise BadSetting(
+                "strategy", f"is {shown(self.strategy)}: choose auto, or a name of Lightning's strategies."
+            )
+
+    def check_machine(self) -> None:
+        """Check that this machine has the accelerator; it may not be the machine where a sweep is started.
+
+        Raises:
+            BadSetting: If it has no such device.
+        """
+        cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+        there = {"cuda": cuda, "mps": mps, "gpu": cuda or mps}
+        if not there.get(self.accelerator, True):
+            raise BadSetting(
+                "trainer.execution.accelerator", f"is {self.accelerator}, which this machine lacks: choose auto or cpu."
             )

@@ -92,5 +92,5 @@ def test_low_rank_vectors_lose_entries_of_the_update_not_of_the_factors():
 
 @pytest.mark.parametrize("drop", [1.0, -0.1])
 def test_refuses_a_probability_that_is_none(drop):
-    with pytest.raises(ValueError, match=r"composition\.drop is .* lies in \[0, 1\)"):
+    with pytest.raises(ValueError, match=r"^drop is .*: choose a number of at least 0 and below 1"):
         Dare(drop=drop)

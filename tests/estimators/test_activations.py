@@ -46,7 +46,7 @@ def test_of_isotropic_inputs_it_is_the_cosine_of_the_updates():
 def test_without_inputs_it_refuses():
     with pytest.raises(ValueError, match="needs the modules' inputs"):
         Activations()([update(0)], ["m"])
-    with pytest.raises(ValueError, match="at least 4 tokens"):
+    with pytest.raises(ValueError, match="tokens is 3: choose a whole number of at least 4"):
         Activations(tokens=3)
 
 

@@ -85,5 +85,5 @@ def test_a_diverged_critic_stops_with_a_sentence(value):
 
 @pytest.mark.parametrize("setting", [{"warmup": 0}, {"steps": -1}, {"learning_rate": 0.0}, {"learning_rate": math.nan}])
 def test_refuses_a_budget_that_fits_nothing(setting):
-    with pytest.raises(ValueError, match=r"estimator\.budget"):
+    with pytest.raises(ValueError, match=f"^{next(iter(setting))} is"):
         CriticBudget(**setting)

@@ -143,5 +143,5 @@ def test_update_rows_know_the_scaling():
 
 
 def test_refuses_a_sketch_too_small_for_unbiased_estimates():
-    with pytest.raises(ValueError, match=r"penalty\.view\.sketch is 3"):
+    with pytest.raises(ValueError, match=r"^sketch is 3"):
         UpdateRows(sketch=3)

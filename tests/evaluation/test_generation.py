@@ -176,5 +176,5 @@ def test_gumbel_noise_is_new_at_every_step():
     ids=str,
 )
 def test_settings_out_of_range_are_refused(setting):
-    with pytest.raises(ValueError, match=r"evaluation\.generation"):
+    with pytest.raises(ValueError, match=f"^{next(iter(setting))} is"):
         GenerationSpec(**{"max_new_tokens": 4, **setting})

@@ -40,13 +40,15 @@ def test_holds_its_bounds_but_nothing_beyond():
 
 @pytest.mark.parametrize(("low", "high"), [(1.0, 1.0), (2.0, 1.0), (float("nan"), 1.0), (0.0, float("inf"))])
 def test_refuses_bounds_that_leave_no_box(low, high):
-    with pytest.raises(ValueError, match=r"coefficient of 'a'.*extrapolation\.minimum must be below"):
+    with pytest.raises(
+        ValueError, match=r"^(minimum is .* for 'a'.*choose a minimum below the maximum|(minimum|maximum) is (nan|inf))"
+    ):
         CoefficientSpace(("a", "b"), minimum=low, maximum=high)
 
 
 @pytest.mark.parametrize("bound", [{"a": 1.0}, {"a": 1.0, "b": 1.0, "c": 1.0}])
 def test_refuses_bounds_for_other_values(bound):
-    with pytest.raises(ValueError, match=r"extrapolation\.maximum has bounds for .*but the values are a, b"):
+    with pytest.raises(ValueError, match=r"^maximum has bounds for .*but the vectors are a, b"):
         CoefficientSpace(("a", "b"), maximum=bound)
 
 

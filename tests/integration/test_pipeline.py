@@ -14,7 +14,8 @@ from mva.evaluation import evaluator
 from mva.evaluation.ledger import Ledger
 from mva.experiment import Session
 from mva.models import reference
-from mva.pipeline import check_session, find_front, make_rewards, train_independently, train_vectors
+from mva.pipeline import find_front, make_rewards, train_independently, train_vectors
+from mva.preflight import check_session
 from mva.rewards.length import Length
 from mva.rewards.sentiment import Sentiment
 from mva.stages import Stages

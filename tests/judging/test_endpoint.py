@@ -211,11 +211,11 @@ def test_a_wrong_environment_is_refused_without_telling_the_key(wrong):
 
 @pytest.mark.parametrize("wrong", [{"concurrency": 0}, {"timeout": 0.0}, {"retries": -1}, {"back_off": -1.0}])
 def test_settings_out_of_range_are_refused(wrong):
-    with pytest.raises(ValueError, match=r"judge\.by"):
+    with pytest.raises(ValueError, match=r"^(concurrency|timeout|retries|back_off) is"):
         spec(**wrong)
 
 
 @pytest.mark.parametrize("template", ["$prompt $first", "$prompt $first $second $third"])
 def test_a_template_that_lacks_a_text_or_names_another_is_refused(template):
-    with pytest.raises(ValueError, match=r"judge\.by\.question must hold"):
+    with pytest.raises(ValueError, match=r"^question holds .*question needs \$first, \$prompt, \$second"):
         Endpoint("", template, {})

@@ -105,11 +105,11 @@ def test_experts_are_refused_and_attention_beside_them_is_not():
 
 @pytest.mark.parametrize("targets", ["", [], [""], 5, None, [1], {"q_proj": 1}])
 def test_targets_that_are_no_words_are_refused_without_a_model(targets):
-    with pytest.raises(ValueError, match=r"adapter\.targets is .*: use auto, all-linear, or name endings"):
+    with pytest.raises(ValueError, match=r"^targets.* is .*: choose .*text"):
         LoraSpec(targets=targets)
 
 
 @pytest.mark.parametrize("alpha", [0.0, -1.0, float("nan"), float("inf")])
 def test_an_alpha_that_is_not_positive_is_refused(alpha):
-    with pytest.raises(ValueError, match=r"adapter\.alpha is .*: it must be positive and finite"):
+    with pytest.raises(ValueError, match=r"^alpha is .*: choose a number above 0"):
         LoraSpec(alpha=alpha)

@@ -61,5 +61,5 @@ def test_a_value_without_pairs_left_is_refused_with_what_to_do():
 
 @pytest.mark.parametrize("threshold", [-1.0, 1.0, 3.0])
 def test_a_threshold_that_is_no_cosine_is_refused(threshold):
-    with pytest.raises(ValueError, match=r"filter\.threshold"):
+    with pytest.raises(ValueError, match=r"^threshold is"):
         Consistency(threshold)

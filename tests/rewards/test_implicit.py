@@ -98,5 +98,5 @@ def test_a_value_without_a_vector_is_refused(backbone, vectors):
 
 
 def test_a_beta_that_is_not_positive_is_refused():
-    with pytest.raises(ValueError, match=r"reward\.beta is 0"):
+    with pytest.raises(ValueError, match=r"^beta is 0"):
         replace(SPEC, beta=0.0)

@@ -204,7 +204,7 @@ def test_a_template_without_exactly_prompt_and_response_is_refused(template):
 
 
 def test_a_sign_that_is_no_sign_is_refused():
-    with pytest.raises(ValueError, match=r"reward\.sign is 2"):
+    with pytest.raises(ValueError, match=r"^sign is 2: choose 1 or -1"):
         SequenceClassifier(path="x", template=TEMPLATE, label=0, sign=2)
 
 
@@ -266,9 +266,9 @@ def test_the_device_is_no_part_of_the_key(tmp_path):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"device": "gpu"}, "reward.device is 'gpu': use cpu"),
+        ({"device": "gpu"}, "^device is 'gpu': choose auto, cpu"),
         ({"device": "cuda:99"}, "this machine has"),
-        ({"dtype": "float33"}, "reward.dtype is 'float33': choose"),
+        ({"dtype": "float33"}, "^dtype is 'float33': choose"),
     ],
 )
 def test_devices_and_precisions_that_do_not_exist_are_refused_without_a_model(setting, message):

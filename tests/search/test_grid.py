@@ -40,7 +40,7 @@ def test_with_corners_it_has_the_power_of_the_levels_and_the_base_and_the_missin
 
 
 def test_refuses_a_grid_without_levels():
-    with pytest.raises(ValueError, match=r"search\.levels is 0"):
+    with pytest.raises(ValueError, match=r"^levels is 0"):
         Grid(levels=0)
 
 

@@ -34,5 +34,5 @@ def test_refuses_missing_and_unknown_values_naming_the_entry(entry):
 
 
 def test_refuses_an_empty_list():
-    with pytest.raises(ValueError, match=r"search\.candidates is empty"):
+    with pytest.raises(ValueError, match=r"^candidates is \[\]: choose a list"):
         Listed([]).start(SPACE, seed=0)

@@ -113,11 +113,17 @@ def test_modpo_takes_rewards_for_margins_where_it_is_told_to():
 
 
 def test_a_margin_of_another_kind_is_refused():
-    with pytest.raises(ValueError, match=r"plan\.margin is 'explicit': choose implicit or reward"):
+    with pytest.raises(ValueError, match=r"^margin is 'explicit': choose implicit or reward"):
         MarginWeighting(margin="explicit")
 
 
-@pytest.mark.parametrize("plan", [LossWeighting(divisions=0), MarginWeighting(divisions=0)], ids=repr)
+@pytest.mark.parametrize("plan", [LossWeighting, MarginWeighting])
 def test_a_lattice_without_steps_is_refused(plan):
     with pytest.raises(ValueError, match="divisions is 0"):
-        plan.names(["a", "b"])
+        plan(divisions=0)
+
+
+@pytest.mark.parametrize("plan", [LossWeighting, MarginWeighting])
+def test_more_vectors_than_anybody_trains_are_refused_before_they_are_counted_out(plan):
+    with pytest.raises(ValueError, match="divisions is 1000, which makes 42084793751 vectors"):
+        plan(divisions=1000).names(["a", "b", "c", "d", "e"])

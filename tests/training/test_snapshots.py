@@ -107,5 +107,5 @@ def test_vectors_that_are_trained_together_have_snapshots_each(looking, tmp_path
 
 
 def test_a_negative_distance_of_snapshots_is_refused():
-    with pytest.raises(ValueError, match=r"snapshot_every is -1: it must be 0 or above"):
+    with pytest.raises(ValueError, match=r"snapshot_every is -1: choose a whole number of at least 0"):
         ExecutionOptions(snapshot_every=-1)

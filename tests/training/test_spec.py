@@ -111,9 +111,9 @@ def test_every_step_moves_and_none_exceeds_the_peak(schedule, warmup, total):
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        ({"steps": 0}, "trainer.steps is 0"),
-        ({"batch_size": 0}, "trainer.batch_size is 0"),
-        ({"accumulate": -1}, "trainer.accumulate is -1"),
+        ({"steps": 0}, "^steps is 0"),
+        ({"batch_size": 0}, "^batch_size is 0"),
+        ({"accumulate": -1}, "^accumulate is -1"),
         ({"learning_rate": 0.0}, "learning_rate"),
         ({"learning_rate": math.nan}, "learning_rate"),
         ({"epochs": 0}, "epochs"),
@@ -130,7 +130,7 @@ def test_a_recipe_that_cannot_be_trained_is_refused(wrong, told):
 
 @pytest.mark.parametrize("precision", ["bf16-true", "16-true", "64-true"])
 def test_a_precision_that_rounds_the_base_is_refused(precision):
-    with pytest.raises(ValueError, match=r"round the base model itself"):
+    with pytest.raises(ValueError, match=r"^precision is .*: choose 32-true, bf16-mixed or 16-mixed"):
         ExecutionOptions(precision=precision)
 
 
@@ -141,5 +141,5 @@ def test_one_device_is_taken_in_any_spelling(devices):
 
 @pytest.mark.parametrize("devices", [2, 0, -1, "2", "-1", "auto", [0, 1], [], "[0,1]", True, None, "0,1"])
 def test_several_devices_are_refused_until_they_work(devices):
-    with pytest.raises(ValueError, match=r"trainer\.execution\.devices is .*: a vector is trained on one device"):
+    with pytest.raises(ValueError, match=r"^devices.* is .*: choose"):
         ExecutionOptions(devices=devices)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datasets import load_dataset
 from datasets.exceptions import DatasetsError
 
+from mva.checks import Text, check
 from mva.data.sources.base import BadRow, DataUnavailable, Row
 
 
@@ -16,11 +17,15 @@ class HubDataset:
     `subset` is its configuration, `data_dir` a folder in it, `revision` a commit or tag.
     """
 
-    name: str
-    split: str = "train"
-    subset: str | None = None
-    data_dir: str | None = None
-    revision: str | None = None
+    name: Text
+    split: Text = "train"
+    subset: Text | None = None
+    data_dir: Text | None = None
+    revision: Text | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse settings that are not as annotated."""
+        check(self)
 
     def rows(self) -> Iterator[Row | BadRow]:
         """Yield the rows in the data set's order.

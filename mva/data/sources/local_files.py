@@ -8,9 +8,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from pyarrow import ArrowException, RecordBatch, parquet
 
+from mva.checks import FILLED, Place, check
 from mva.data.sources.base import BadRow, DataUnavailable, Row, printable
 
 csv.field_size_limit(2**24)  # the default refuses cells of more than 131,072 characters
@@ -22,7 +24,11 @@ SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet", ".csv")
 class LocalFiles:
     """All rows of `paths` (one or several), in their order; the name's ending says the form."""
 
-    paths: str | Sequence[str]
+    paths: Annotated[Sequence[Place], FILLED] | Place
+
+    def __post_init__(self) -> None:
+        """Refuse settings that are not as annotated."""
+        check(self)
 
     def rows(self) -> Iterator[Row | BadRow]:
         """Yield each file's rows; lines are counted from 1.

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
+from mva.checks import Place, Text, check
 from mva.models.sources.base import Loaded, ModelUnavailable
 from mva.models.sources.merged_adapter import adapter_config, merge_adapter
 from mva.models.sources.published import Published, of_path
@@ -26,8 +27,12 @@ class Pretrained:
     A PEFT LoRA adapter is merged into its base, in float32, before the precision is changed.
     """
 
-    path: str
-    revision: str | None = None
+    path: Place
+    revision: Text | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse settings that are not as annotated."""
+        check(self)
 
     @property
     def name(self) -> str:

