@@ -1,0 +1,113 @@
+"""Starts apps in forked children: the imports are paid once, and every app is still a real process of its own.
+
+Reads requests as JSON lines on stdin and answers each with one line on stdout. A request is
+`{"app": "run", "words": [...], "env": {...}, "cwd": "...", "log": "...", "stop": {...} or null}`. With
+`stop = {"signal": 9, "at_write": k}` the child sends itself the signal before the k-th time that it opens a file for
+writing, renames, deletes or makes something; with `"after_seconds": s` the parent sends it. The answer holds the exit
+status (negative: the signal) and the number of such operations. With `stop = {"clock": s, "at_write": k}` the child's clock jumps by `s` seconds
+there, instead of a signal.
+"""
+
+import importlib
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+_CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "shutil.move"}
+_WRITING = os.O_WRONLY | os.O_RDWR
+
+
+class CountedWrites:
+    """Counts the operations that change files, and sends this process a signal before one of them."""
+
+    def __init__(self, stop: dict | None, report: int) -> None:
+        stop = stop or {}
+        self._at, self._signal, self._clock = stop.get("at_write"), stop.get("signal"), stop.get("clock")
+        self._report, self.n = report, 0
+
+    def __call__(self, event: str, arguments: tuple) -> None:
+        if event not in _CHANGES and not (event == "open" and _opens_for_writing(arguments)):
+            return
+        self.n += 1
+        os.pwrite(self._report, str(self.n).encode(), 0)
+        if self.n == self._at and self._clock is not None:
+            _move_clock(self._clock)
+        elif self.n == self._at:
+            os.kill(os.getpid(), self._signal)
+
+
+def _move_clock(seconds: float) -> None:
+    original = time.time
+    time.time = lambda: original() + seconds
+
+
+def _opens_for_writing(arguments: tuple) -> bool:
+    path, _, flags = arguments
+    return isinstance(flags, int) and bool(flags & _WRITING) and not str(path).startswith("/dev/")
+
+
+def child(request: dict, report: int) -> None:
+    """Become the app; never returns."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    sys.stdin.close()
+    os.environ.update(request["env"])
+    os.chdir(request["cwd"])
+    sys.argv = [f"mva-{request['app']}", *request["words"]]
+    sys.addaudithook(CountedWrites(request["stop"], report))
+    try:
+        code = importlib.import_module(f"mva.apps.{request['app']}").main() or 0
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def serve(request: dict) -> dict:
+    """Run a request to its end."""
+    report_path = Path(request["log"] + ".writes")
+    report = os.open(report_path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+    pid = os.fork()
+    if pid == 0:
+        child(request, report)
+    after = (request["stop"] or {}).get("after_seconds")
+    if after is not None:
+        time.sleep(after)
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if not done:
+            os.kill(pid, request["stop"]["signal"])
+            _, status = os.waitpid(pid, 0)
+    else:
+        _, status = os.waitpid(pid, 0)
+    os.close(report)
+    n_writes = int(report_path.read_text() or 0)
+    report_path.unlink()
+    return {"code": os.waitstatus_to_exitcode(status), "n_writes": n_writes}
+
+
+def _answer(record: object) -> None:
+    sys.stdout.write(json.dumps(record) + "\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    """Import everything once, then answer requests until stdin ends."""
+    importlib.import_module("mva.apps.run")
+    importlib.import_module("mva.apps.tune")
+    importlib.import_module("mva.apps.data")
+    _answer("ready")
+    for line in sys.stdin:
+        _answer(serve(json.loads(line)))
+
+
+if __name__ == "__main__":
+    main()
