@@ -16,7 +16,7 @@ const anchor = (id) => encodeURIComponent(id.replace(/[\ud800-\udfff]/gu, "?"));
 const preferences = (sliders, everyone, scores) => {
   const ranges = sliders.map((_, i) => {
     const all = everyone.map((candidate) => scores(candidate)[i]);
-    return [Math.min(...all), Math.max(...all)];
+    return [all.reduce((a, b) => Math.min(a, b)), all.reduce((a, b) => Math.max(a, b))]; // too many to be arguments
   });
   const scaled = (score, [low, high]) => (high > low ? (score - low) / (high - low) : 0);
   return (candidates) => {

@@ -32,7 +32,7 @@
       if (!shown.length) return;
       const { trace, index } = best(shown);
       choose(trace, index);
-      if (trace.type === "scatter") Plotly.Fx.hover(figure, [{ curveNumber: figure.data.indexOf(trace), pointNumber: index }]);
+      if (trace.type === "scatter" || trace.type === "scattergl") Plotly.Fx.hover(figure, [{ curveNumber: figure.data.indexOf(trace), pointNumber: index }]);
     }));
   });
 

@@ -5,9 +5,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import plotly.graph_objects as go
 from jinja2 import Environment, PackageLoader, select_autoescape
-from plotly import io as plotly_io
 from plotly.offline import get_plotlyjs
 
 from mva.records import write_json
@@ -16,6 +14,7 @@ from mva.report.sweep_figures import draw_sweep, style_of
 from mva.report.sweep_files import Job
 from mva.report.sweep_filters import NOT_SET, Facet, facets, settings_of
 from mva.report.sweep_interactive import joint_figures
+from mva.report.sweep_points import has_many_points, point_table, without_points
 from mva.report.sweep_record import sweep_record
 from mva.report.sweep_settings import setting_rows
 from mva.report.sweep_tables import APART, job_rows, setting_cells
@@ -43,6 +42,7 @@ def write_sweep(folder: Path, *, forms: Sequence[str] = ()) -> SweepView:
     environment = Environment(
         loader=PackageLoader("mva.report", "."), autoescape=select_autoescape(default=True), trim_blocks=True
     )
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}  # without the blanks
     columns, rows = job_rows(view)
     found = facets(view.jobs)
     page = environment.get_template("sweep.html.j2").render(
@@ -81,16 +81,18 @@ def _data(one: JobFront) -> dict[str, Any]:
     }
 
 
-def _figures(view: SweepView) -> list[list[str]]:
-    """Every joint front's figures as HTML."""
-    pages = []
-    for number, front in enumerate(view.fronts):
+def _figures(view: SweepView) -> list[dict[str, Any]]:
+    """Every joint front's figures as Plotly's JSON, and the table of points that they draw."""
+    drawn = []
+    for front in view.fronts:
         figures = joint_figures(front)
+        if has_many_points(front):
+            figures = figures[-1:]  # a browser takes longer for the others, and the matrix shows the same
         if len(front.drawn) > MOST_IN_LEGEND and not front.of_single_candidates:
             for figure in figures:
                 figure.update_layout(showlegend=False)
-        pages.append([_embed(figure, f"front-{number}-{k}") for k, figure in enumerate(figures)])
-    return pages
+        drawn.append({"points": point_table(front), "figures": [without_points(figure, front) for figure in figures]})
+    return drawn
 
 
 def _sign(view: SweepView, job: Job) -> tuple[str, str] | None:
@@ -99,22 +101,10 @@ def _sign(view: SweepView, job: Job) -> tuple[str, str] | None:
         for number, (_, jobs) in enumerate(front.drawn):
             if any(one.job is job for one in jobs) and not front.of_single_candidates:
                 colour, symbol = style_of(number)
-                return colour, _SIGNS[symbol]
+                return colour, _SIGNS[0 if has_many_points(front) else symbol]
     return None
 
 
 def _settings(job: Job, found: Sequence[Facet]) -> dict[str, str]:
     settings = settings_of(job)
     return {facet.key: settings.get(facet.key, NOT_SET) for facet in found}
-
-
-def _embed(figure: go.Figure, identifier: str) -> str:
-    html = plotly_io.to_html(
-        figure,
-        include_plotlyjs=False,
-        full_html=False,
-        div_id=identifier,
-        config={"responsive": True, "displaylogo": False, "showTips": False},
-        default_height="560px",
-    )
-    return str(html)

@@ -35,9 +35,8 @@ def write_run(folder, points, *, keys=None, rule="nadir", reference=(0.0, 0.0), 
             "coefficients": {"x": 0.1 * i + 0.2, "y": 0.7},
             "composition": "linear",
         }
-        lines.append(
-            {**candidate, "split": "validation", "scores": scores, "standard_errors": errors, "schema_version": 1}
-        )
+        about = {"split": "validation", "n_prompts": 9, "seconds": 1.0, "schema_version": 1}
+        lines.append({**candidate, **about, "scores": scores, "standard_errors": errors})
         held = None if held_out is None else dict(zip(names, held_out[i], strict=True))
         members.append(
             {**candidate, "scores": scores, "standard_errors": errors, "membership_probability": 1.0,
