@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from mva.apps.help import READERS, check_keys, command_of, suggestion, words_of
+from mva.apps.hydra_nodes import guarded
 from mva.apps.job_folder import job_folder
 from mva.apps.resume import remember, stop_message
 from mva.apps.streams import guard_streams
@@ -72,7 +73,8 @@ def app(task: Callable[[DictConfig], object]) -> Callable[[], None]:
         if command_of(task) in READERS["run"]:
             sys.argv[1:] = _with_run(sys.argv[1:])
         try:
-            command()
+            with guarded(sys.argv[1:]):
+                command()
         except KeyboardInterrupt:
             console.print(stop_message(sys.argv), style="yellow", markup=False, highlight=False, soft_wrap=True)
             sys.exit(130)

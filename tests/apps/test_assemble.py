@@ -4,6 +4,7 @@ from omegaconf import OmegaConf
 
 from mva.apps import assemble
 from mva.apps.command import conf_folder
+from mva.apps.targets import ForbiddenTarget
 from mva.models.lora import LoraSpec
 
 
@@ -30,19 +31,19 @@ def config(request):
     ],
 )
 def test_a_config_may_name_only_public_classes_of_mva(target):
-    with pytest.raises(assemble.ForbiddenTarget):
+    with pytest.raises(ForbiddenTarget):
         assemble.build(OmegaConf.create({"_target_": target}))
 
 
 def test_a_forbidden_target_is_found_however_deep_it_hides():
     node = OmegaConf.create({"a": [{"b": {"_target_": "os.system", "command": "true"}}]})
-    with pytest.raises(assemble.ForbiddenTarget, match=r"os\.system"):
+    with pytest.raises(ForbiddenTarget, match=r"os\.system"):
         assemble.build(node)
 
 
 def test_a_plug_in_package_is_allowed_by_name(monkeypatch):
     node = OmegaConf.create({"_target_": "fractions.Fraction", "numerator": 3})
-    with pytest.raises(assemble.ForbiddenTarget, match="MVA_PLUGINS"):
+    with pytest.raises(ForbiddenTarget, match="MVA_PLUGINS"):
         assemble.build(node)
     monkeypatch.setenv("MVA_PLUGINS", "fractions")
     assert assemble.build(node) == 3
