@@ -75,8 +75,8 @@ class GuardedLoader(ConfigLoaderImpl):
         config: DictConfig = super().load_configuration(config_name, overrides, *args, **kwargs)
         parsed = OverridesParser.create().parse_overrides(overrides)
         given = [override for override in parsed if override.is_hydra_override()]
-        said = [*config.hydra.overrides.hydra, *config.hydra.overrides.task]
-        if sorted(said) != sorted(override.input_line for override in parsed):
+        words: Any = OmegaConf.to_container(config.hydra.overrides)
+        if sorted([*words["hydra"], *words["task"]]) != sorted(override.input_line for override in parsed):
             raise ForbiddenTarget("hydra.overrides is what the command line says: leave it out of the configuration.")
         check_hydra(config, {override.key_or_group: override.value() for override in given})
         sweep: Any = OmegaConf.to_container(config.hydra.sweep)

@@ -129,3 +129,51 @@ def test_a_job_with_forty_overrides_has_a_folder_and_finds_it_again(said):
 
 def _output_dir():
     return Path(HydraConfig.get().runtime.output_dir)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "folder"),
+    [
+        ("data.path=../../../x", "data.path=../%2E%2E/%2E%2E/x"),
+        ("a=./x", "a=./x"),
+        ("/etc/x=1", "%2F/etc/x=1"),
+        ("..", "%2E%2E"),
+        ("../../x", "%2E%2E/%2E%2E/x"),
+        ("a=x/.", "a=x/%2E"),
+        ("a=\x00b\n", "a=%00b%0A"),
+        ("", "%2F"),
+    ],
+)
+def test_no_overrides_name_a_folder_outside_of_the_sweeps(overrides, folder):
+    assert job_folder(overrides) == folder
+
+
+def test_jobs_over_paths_that_lead_upwards_stay_in_the_sweeps_folder(said):
+    folders = []
+    words = ("adapters.a=../../../x,/etc/y,.,..", "hydra.sweep.dir=F/S")
+    said("-m", *words, "tracking=local", task=lambda c: folders.append(_output_dir().resolve()))
+    assert len(set(folders)) == 4
+    home = Path("F/S").resolve()
+    assert all(home in folder.parents for folder in folders)
+    assert [path.name for path in Path().iterdir()] == ["F"]
+
+
+@pytest.mark.parametrize("words", [("hydra.sweep.subdir=../x",), ("hydra.sweep.subdir=/tmp/x",)])
+def test_a_job_folder_of_the_users_own_lies_in_the_sweeps(said, words):
+    status, printed = said("-m", *words, "hydra.sweep.dir=F/S", "seed=1,2")
+    assert status == 1
+    assert "a job's folder lies in the sweep's" in printed
+
+
+def test_a_job_folder_that_depends_on_the_job_stays_inside_too(said):
+    folders = []
+    words = ["hydra.sweep.subdir='../${hydra.job.num}'", "hydra.sweep.dir=F/S", "seed=1,2"]
+    said("-m", *words, task=lambda c: folders.append(_output_dir().resolve().relative_to(Path("F/S").resolve())))
+    assert [str(folder) for folder in folders] == ["%2E%2E/0", "%2E%2E/1"]
+
+
+def test_the_jobs_of_a_sweep_over_experiments_share_its_folder(said):
+    folders = []
+    words = ["experiment_name=a,b", "paths.outputs=O"]
+    said("-m", *words, task=lambda c: folders.append(_output_dir()))
+    assert len({folder.parent for folder in folders}) == 1
