@@ -70,13 +70,13 @@ class Store:
                 for key in sorted(keys):  # always in the same order, so that nobody waits for each other
                     locks.enter_context(_held(folder / lock_name(kind, key), what))
             except OSError as error:
-                if not not_writable(error) or any(self.get(kind, key) is None for key in keys):
+                if not not_writable(error) or not all(is_whole(self.root / kind / key) for key in keys):
                     raise
             held = locks.pop_all()
         with held:
             yield
             for key in keys:
-                if os.path.lexists(self.root / kind / key) and not self.note(kind, key):
+                if os.path.lexists(self.root / kind / key) and "what" not in self.note(kind, key):
                     self.annotate(kind, key, what=what)
 
     def put(self, kind: str, key: str, write: Callable[[Path], None]) -> Path:

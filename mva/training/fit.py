@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytorch_lightning import LightningModule, Trainer
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint, Timer
+from pytorch_lightning.callbacks import Callback, Timer
 from torch import Tensor
 
 from mva.data.datamodule import PreferenceDataModule
@@ -16,6 +16,7 @@ from mva.data.tokenized import TokenizedValue
 from mva.estimators.activations import Activations
 from mva.fingerprint import fingerprint
 from mva.models.backbone import Backbone
+from mva.models.disk import require_space
 from mva.models.lora import LoraSpec, attach, detach, extract, start_from
 from mva.models.probe import module_inputs
 from mva.models.store import Store, key_of
@@ -24,8 +25,8 @@ from mva.objectives.base import PreferenceLoss
 from mva.objectives.decorrelation import Decorrelation
 from mva.objectives.modpo import MODPO
 from mva.stages import Advance
-from mva.training.callbacks import Progress, ctrl_c_gets_through, quiet_lightning
-from mva.training.checkpoint import AtomicCheckpointIO
+from mva.training.callbacks import KeepCheckpoints, Progress, ctrl_c_gets_through, quiet_lightning
+from mva.training.checkpoint import LAST, AtomicCheckpointIO, nothing_infinite_stays, usable_checkpoint
 from mva.training.joint import JointModule
 from mva.training.module import ValueVectorModule
 from mva.training.snapshots import Look, Snapshots, TakeSnapshots
@@ -181,15 +182,24 @@ class VectorFitter:
     def _fit(self, module: LightningModule, data: PreferenceDataModule, key: str, look: Look, *, name: str) -> float:
         """Train, going on from an unfinished training; returns the seconds that it took."""
         unfinished, timer = self.store.root / "unfinished" / key, Timer(verbose=False)
-        with self.bar(f"Training, {name}", len(data.train)) as advance, quiet_lightning():
-            last = unfinished / "last.ckpt"
-            trainer = self._trainer(unfinished, Progress(advance), timer, TakeSnapshots(self.snapshots, look))
-            with ctrl_c_gets_through(trainer):
-                trainer.fit(module, datamodule=data, ckpt_path=str(last) if last.exists() else None)
-                if len(data.validation):
-                    trainer.validate(module, datamodule=data, verbose=False)
-        shutil.rmtree(unfinished, ignore_errors=True)
+        self._check_space(module, name)
+        with self.store.making("unfinished", key, what=f"the training of {name}"):
+            self.store.annotate("unfinished", key, what=f"the training of {name}")
+            checkpoint = usable_checkpoint(unfinished)
+            with self.bar(f"Training, {name}", len(data.train)) as advance, quiet_lightning():
+                trainer = self._trainer(unfinished, Progress(advance), timer, TakeSnapshots(self.snapshots, look))
+                with ctrl_c_gets_through(trainer), nothing_infinite_stays(unfinished):
+                    trainer.fit(module, datamodule=data, ckpt_path=None if checkpoint is None else str(checkpoint))
+                    if len(data.validation):
+                        trainer.validate(module, datamodule=data, verbose=False)
+            shutil.rmtree(unfinished, ignore_errors=True)
         return round(timer.time_elapsed("train"), 2)
+
+    def _check_space(self, module: LightningModule, name: str) -> None:
+        """Refuse to train what finds no place: the vector; two checkpoints and a draft, with AdamW's two moments."""
+        trained = sum(p.numel() * p.element_size() for p in module.parameters() if p.requires_grad)
+        copies = 1 + 3 * 3 if self.execution.checkpoint_every else 1
+        require_space(self.store.root, copies * trained, what=f"The training of '{name}'")
 
     @property
     def _task_data(self) -> TaskData:
@@ -206,9 +216,7 @@ class VectorFitter:
     def _trainer(self, unfinished: Path, *callbacks: Callback) -> Trainer:
         execution = self.execution
         if execution.checkpoint_every:
-            every = execution.checkpoint_every
-            keep = ModelCheckpoint(unfinished, "last", every_n_train_steps=every, enable_version_counter=False)
-            callbacks = (*callbacks, keep)
+            callbacks = (*callbacks, KeepCheckpoints(unfinished / LAST, every=execution.checkpoint_every))
         return Trainer(
             accelerator=execution.accelerator,
             devices=execution.devices,  # type: ignore[arg-type]  # any sequence: Lightning checks it itself

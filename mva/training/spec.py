@@ -129,9 +129,9 @@ def _is_one_device(devices: object) -> bool:
 class ExecutionOptions:
     """How training is carried out; nothing here may change the result beyond rounding.
 
-    `checkpoint_every` counts optimizer steps (0 = no checkpoints); `validation_pairs` are watched at the
-    end (None = all); `snapshot_every` counts batches, as `Recipe.steps` does (0 = no snapshots); `devices` names one
-    device, as a count of 1 or a list of one index; `strategy` is Lightning's.
+    `checkpoint_every` counts optimizer steps (0 = no checkpoints; where they are slow there is one every 30 s);
+    `validation_pairs` are watched at the end (None = all); `snapshot_every` counts batches, as `Recipe.steps` does
+    (0 = no snapshots); `devices` names one device, as a count of 1 or a list of one index; `strategy` is Lightning's.
     """
 
     accelerator: Accelerator = "auto"
