@@ -21,6 +21,7 @@ from mva.apps.export_base import base_of_run, on_plain_base
 from mva.apps.export_folder import check_target, export_folder
 from mva.extrapolation.candidate import Candidate
 from mva.models.adapter_files import load_vectors, save_adapter
+from mva.models.disk import bytes_of, require_space
 from mva.models.merge import merged_copy, rounding_error, truncate
 from mva.models.value_vector import ValueVector
 from mva.report.model_card import Export, Form, model_card
@@ -120,6 +121,7 @@ def _write(vector: ValueVector, export: Export, config: DictConfig, to: Path, co
         "composition": export.candidate.composition,
         "form": export.form,
     }
+    tensors = [side for factor in vector.factors.values() for side in (factor.a, factor.b)]
     if export.form == "merged":
         backbone = assemble.build(config.model).load()
         if backbone.fingerprint != vector.base:
@@ -128,6 +130,8 @@ def _write(vector: ValueVector, export: Export, config: DictConfig, to: Path, co
             console.print(
                 f"Rounding to {config.model.dtype} takes {error:.0%} of the update; export.form=adapter keeps it all."
             )
+        tensors = list(backbone.model.parameters())
+    require_space(to, bytes_of(tensors), what=f"The {export.form} export", mend="name another with export.to=FOLDER")
     with export_folder(to, about) as draft:
         if export.form == "adapter":
             save_adapter(vector, draft, base_model=export.base.loadable, revision=export.base.revision)

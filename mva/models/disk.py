@@ -2,11 +2,12 @@
 
 import errno
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors import SafetensorError
+from torch import Tensor
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
@@ -28,6 +29,11 @@ def size_text(n_bytes: float) -> str:
             return f"{n_bytes:.3g} {unit}"
         n_bytes /= 1000
     return f"{n_bytes:.3g} {_UNITS[-1]}"
+
+
+def bytes_of(tensors: Iterable[Tensor]) -> int:
+    """Count what tensors take on disk."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def require_space(folder: Path, n_bytes: int, *, what: str, mend: str = CACHE_MEND) -> None:

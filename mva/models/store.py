@@ -23,7 +23,7 @@ from mva.models.drafts import draft, sweep
 from mva.records import write_json
 from mva.terminal import Console
 
-_MANIFEST = "manifest.json"
+MANIFEST = "manifest.json"
 _PATIENCE = 1.0  # seconds before a wait is said
 
 
@@ -50,7 +50,7 @@ class Store:
             warnings.warn(f"The stored entry {folder} is damaged: it is made anew.", stacklevel=2)
             return None
         with suppress(OSError):  # a cache that can only be read
-            os.utime(folder / _MANIFEST)
+            os.utime(folder / MANIFEST)
         return folder
 
     @contextmanager
@@ -134,7 +134,7 @@ def lock_name(kind: str, key: str) -> str:
 def is_whole(folder: Path) -> bool:
     """Say whether a folder holds the files that its manifest lists, at least one, byte for byte, and no others."""
     try:
-        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         names = {path.relative_to(folder).as_posix() for path in _files(folder)}
         if not names or not isinstance(manifest, dict) or manifest.keys() != names:
             return False
@@ -169,7 +169,7 @@ def _remove(path: Path) -> None:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / _MANIFEST)
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST)
 
 
 def _sha256(path: Path) -> str:
@@ -182,7 +182,7 @@ def _seal(folder: Path) -> None:
         with path.open("rb") as file:
             os.fsync(file.fileno())
     manifest = {path.relative_to(folder).as_posix(): _sha256(path) for path in _files(folder)}
-    with (folder / _MANIFEST).open("w", encoding="utf-8") as file:
+    with (folder / MANIFEST).open("w", encoding="utf-8") as file:
         json.dump(manifest, file)
         file.flush()
         os.fsync(file.fileno())

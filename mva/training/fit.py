@@ -16,7 +16,7 @@ from mva.data.tokenized import TokenizedValue
 from mva.estimators.activations import Activations
 from mva.fingerprint import fingerprint
 from mva.models.backbone import Backbone
-from mva.models.disk import require_space
+from mva.models.disk import bytes_of, require_space
 from mva.models.lora import LoraSpec, attach, detach, extract, start_from
 from mva.models.probe import module_inputs
 from mva.models.store import Store, key_of
@@ -197,7 +197,7 @@ class VectorFitter:
 
     def _check_space(self, module: LightningModule, name: str) -> None:
         """Refuse to train what finds no place: the vector; two checkpoints and a draft, with AdamW's two moments."""
-        trained = sum(p.numel() * p.element_size() for p in module.parameters() if p.requires_grad)
+        trained = bytes_of(parameter for parameter in module.parameters() if parameter.requires_grad)
         copies = 1 + 3 * 3 if self.execution.checkpoint_every else 1
         require_space(self.store.root, copies * trained, what=f"The training of '{name}'")
 

@@ -15,7 +15,7 @@ from mva.apps.help import READERS
 from mva.apps.job_folder import job_folder
 
 APPS = Path(__file__).parents[2] / "mva" / "apps"
-NAMES = ("run", "train", "explore", "report", "export", "judge", "tune", "serve", "data")
+NAMES = ("run", "train", "explore", "report", "export", "judge", "tune", "serve", "data", "cache")
 
 
 def examples(name):
@@ -23,7 +23,9 @@ def examples(name):
     return [re.split(r" {2,}", line.strip())[0] for line in block.splitlines()]
 
 
-COMPOSED = [(name, command) for name in NAMES if name != "data" for command in examples(name)]  # data: test_data_app.py
+COMPOSED = [
+    (name, command) for name in NAMES if name not in ("data", "cache") for command in examples(name)
+]  # these two: their own tests
 
 
 @pytest.fixture

