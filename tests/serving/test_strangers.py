@@ -42,14 +42,14 @@ def connect(port):
 
 def left_after(client, most):
     """Wait for the server to hang up; gives the seconds that it took, and what it sent."""
-    start, said = time.monotonic(), b""
+    start, received = time.monotonic(), b""
     client.settimeout(most)
     try:
         while chunk := client.recv(1 << 16):
-            said += chunk
+            received += chunk
     except ConnectionResetError:
         pass
-    return time.monotonic() - start, said
+    return time.monotonic() - start, received
 
 
 def is_open(client):
@@ -99,9 +99,9 @@ def test_a_request_that_never_ends_is_left(port, monkeypatch, begun):
     monkeypatch.setattr(connections, "SECONDS_TO_ASK", 0.5)
     with connect(port) as client:
         client.sendall(begun)
-        seconds, said = left_after(client, 10)
+        seconds, received = left_after(client, 10)
         assert seconds < 5
-        assert said == b""
+        assert received == b""
 
 
 def test_a_request_that_drips_is_left_however_often_a_byte_comes(port, monkeypatch):
@@ -115,10 +115,10 @@ def test_a_body_that_drips_is_refused_and_its_connection_left(port, monkeypatch)
     monkeypatch.setattr(connections, "SECONDS_TO_LISTEN", 0.5)
     with connect(port) as client:
         client.sendall(POST % (1000, b"{"))
-        said = b""
-        while b"\r\n\r\n{" not in said:
-            said += client.recv(1 << 16)
-        assert said.endswith(b'{"error":"The question did not arrive within 0.5 seconds: send it again."}')
+        received = b""
+        while b"\r\n\r\n{" not in received:
+            received += client.recv(1 << 16)
+        assert received.endswith(b'{"error":"The question did not arrive within 0.5 seconds: send it again."}')
         assert bytes_taken(client) < 100
 
 
@@ -128,16 +128,16 @@ def test_a_client_that_does_not_read_is_left(port, monkeypatch):
     with connect(port) as client:
         client.sendall(GET)
         time.sleep(2)
-        _, said = left_after(client, 10)
-    assert len(said) < 50_000_000
+        _, received = left_after(client, 10)
+    assert len(received) < 50_000_000
 
 
 def test_a_client_that_neither_asks_again_nor_hangs_up_is_left(port, monkeypatch):
     monkeypatch.setattr(connections, "SECONDS_TO_LISTEN", 0.5)
     with connect(port) as client:
         client.sendall(GET)
-        seconds, said = left_after(client, 10)
-    assert said.endswith(PAGE.encode())
+        seconds, received = left_after(client, 10)
+    assert received.endswith(PAGE.encode())
     assert seconds < 5
 
 
@@ -180,8 +180,8 @@ def test_headers_without_end_are_refused(port, lines):
                 time.sleep(0.002)
         except OSError:
             pass  # it hung up in the middle, which is as good
-        _, said = left_after(client, 10)
-    assert said == b"" or b" 400 " in said
+        _, received = left_after(client, 10)
+    assert received == b"" or b" 400 " in received
     assert works(port)
 
 
