@@ -14,7 +14,7 @@ from mva.data.tokenized import TokenizedValue, tokenize_value
 from mva.estimators.samples import FactorRows
 from mva.evaluation.settings import EvaluationSettings
 from mva.extrapolation.space import CoefficientSpace
-from mva.models.backbone import Backbone, ModelSettings
+from mva.models.backbone import Backbone, ModelSettings, check_device
 from mva.models.lora import LoraSpec
 from mva.models.store import Store
 from mva.objectives.base import PreferenceLoss
@@ -63,6 +63,18 @@ class Experiment:
         self.search.start(self.space, seed=self.seed)
         self._check_reference_point()
         self._check_rank()
+
+    def check_machine(self) -> None:
+        """Check that this machine has the devices; a sweep may be started on another one than its jobs run on.
+
+        Raises:
+            BadSetting: For the first that it lacks.
+        """
+        self.execution.check_machine()
+        try:
+            check_device(self.model.device)
+        except BadSetting as error:
+            raise error.under("model") from None
 
     def _check_reference_point(self) -> None:
         point = self.evaluation.reference_point

@@ -4,6 +4,7 @@ import functools
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,20 +15,20 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
+from mva.apps.errors import BUG, MENDABLE, REPORT, USER_ERRORS, sentence, wants_traceback
 from mva.apps.help import READERS, check_keys, command_of, suggestion, words_of
 from mva.apps.hydra_nodes import guarded
 from mva.apps.job_folder import job_folder
 from mva.apps.resume import remember, stop_message
+from mva.apps.settings import check_groups
 from mva.apps.streams import guard_streams
 from mva.apps.sweep import as_job
 from mva.shell import override
 from mva.terminal import Console
 
 _TERMINATED = 143
-USER_ERRORS = (ValueError, OSError, FloatingPointError, HydraException, OmegaConfBaseException)
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 # Mappings whose names only the user knows take any key without Hydra's `+`: a YAML file can't say so.
@@ -49,19 +50,33 @@ def app(task: Callable[[DictConfig], object]) -> Callable[[], None]:
     """Make `task` a command line program configured by Hydra.
 
     Its `--help` opens with the docstring of its module: what it does, then `Examples:`.
-    Errors that the user can mend are printed as one sentence (MVA_DEBUG=1 shows the traceback); Ctrl-C exits
-    with 130 and SIGTERM with 143, so that a scheduler never takes a stopped run for a finished one.
+    A mistake that the user can mend is printed as one sentence (debug.traceback=true shows the traceback) and exits
+    with 2, a mistake of ours with its traceback and 1; Ctrl-C exits with 130 and SIGTERM with 143, so that a scheduler
+    never takes a stopped run for a finished one.
     """
+    state: dict[str, Any] = {}
 
     @functools.wraps(task)
     def checked(config: DictConfig) -> object:
         check_keys(task)
+        if OmegaConf.select(config, "debug.traceback") is True:
+            state["traced"] = True  # an experiment's file may ask for it, too
+        check_groups(config)
         hydra_config = HydraConfig.get()
         if hydra_config.mode != RunMode.MULTIRUN:  # of a multirun SweepReport notes the folder
             remember("hydra.run.dir", hydra_config.run.dir)
         return task(config)
 
-    command = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(as_job(checked))
+    @functools.wraps(task)
+    def quiet(config: DictConfig) -> object:
+        # Hydra announces an error that leaves the job in lines of its own: it is raised behind Hydra's back.
+        try:
+            return as_job(checked)(config)
+        except Exception as error:
+            state["error"] = error
+            return None
+
+    command = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(quiet)
 
     @functools.wraps(task)
     def main() -> None:
@@ -73,8 +88,11 @@ def app(task: Callable[[DictConfig], object]) -> Callable[[], None]:
         if command_of(task) in READERS["run"]:
             sys.argv[1:] = _with_run(sys.argv[1:])
         try:
+            state.clear()
             with guarded(sys.argv[1:]):
                 command()
+            if "error" in state:
+                raise state["error"]
         except KeyboardInterrupt:
             console.print(stop_message(sys.argv), style="yellow", markup=False, highlight=False, soft_wrap=True)
             sys.exit(130)
@@ -85,13 +103,17 @@ def app(task: Callable[[DictConfig], object]) -> Callable[[], None]:
                 sys.exit(_TERMINATED)
             raise
         except USER_ERRORS as error:
-            if os.environ.get("MVA_DEBUG"):
-                raise
-            console.print(f"[bold red]{type(error).__name__}:[/] ", end="")
+            if state.get("traced") or wants_traceback(sys.argv[1:]):
+                console.print(traceback.format_exc(), markup=False, highlight=False, soft_wrap=True)
             hint = suggestion(error, conf_folder(), sys.argv[1:]) if isinstance(error, HydraException) else ""
-            said = f"{error}\n{hint}" if hint else str(error)
-            console.print(said, markup=False, highlight=False, soft_wrap=True)
-            sys.exit(1)
+            what = " ".join(filter(None, [sentence(error, sys.argv[1:], conf_folder()), hint]))
+            console.print(f"[bold red]{type(error).__name__}:[/] ", end="")
+            console.print(what, markup=False, highlight=False, soft_wrap=True)
+            sys.exit(MENDABLE)
+        except Exception:
+            console.print(traceback.format_exc(), markup=False, highlight=False, soft_wrap=True)
+            console.print(REPORT, style="bold red", markup=False, highlight=False, soft_wrap=True)
+            sys.exit(BUG)
 
     return main
 

@@ -18,7 +18,8 @@ from hydra import compose, initialize_config_dir
 from rich.table import Table
 
 from mva.apps.assemble import build
-from mva.apps.command import USER_ERRORS, conf_folder
+from mva.apps.command import conf_folder
+from mva.apps.errors import MENDABLE, USER_ERRORS, sentence
 from mva.apps.streams import guard_streams
 from mva.data.checks import DataReport, check_value, shared_prompts
 from mva.data.formats import PairColumns, PairFormat, Transcripts
@@ -37,7 +38,7 @@ _N_PLACES = 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Check the files and print what was found; the exit code is 1 if there is any problem."""
+    """Check the files and print what was found; the exit code is 1 if there is any problem, 2 if they can't be read."""
     guard_streams()
     given = sys.argv[1:] if arguments is None else arguments
     words = [f"--{word}" if word.startswith("model=") else word for word in given]
@@ -47,8 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with console.status("Reading"):
             reports, shared = check_files(options.files, _format(options), partial(_token_check, options))
     except USER_ERRORS as error:
-        Console(stderr=True).print(str(error), markup=False, highlight=False)
-        return 1
+        Console(stderr=True).print(sentence(error, given, conf_folder()), markup=False, highlight=False)
+        return MENDABLE
     problems = [(r.value, kind, places) for r in reports for kind, places in r.problems.items()]
     if shared:
         problems.append(("several files", "prompt that stands in two files", tuple(shared)))
@@ -147,7 +148,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="mva-data",
         description=__doc__,
         epilog="Reads .jsonl, .jsonl.gz, .parquet and .csv. Finds unusable rows, duplicates, contradictions, and\n"
-        "prompts that several files share. Exits with 1 if there is any problem.",
+        "prompts that several files share. Exits with 1 if there is any problem, with 2 if it can't check.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("files", nargs="+", metavar="FILE", help="the files to check")

@@ -10,8 +10,9 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+
+from mva.apps.errors import USER_ERRORS
 
 # Top-level keys that not every app reads; given to another app they would be ignored in silence.
 READERS = {
@@ -91,7 +92,7 @@ def _composed(conf: Path, overrides: Sequence[str]) -> DictConfig:
     with initialize_config_dir(str(conf), version_base="1.3"):
         try:
             return compose("config", overrides=list(overrides))
-        except HydraException:
+        except USER_ERRORS:
             return compose("config")
 
 

@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mva.apps import assemble
 from mva.apps.command import app
+from mva.apps.errors import MENDABLE
 from mva.composition.linear import Linear
 from mva.evaluation.generation import GenerationSpec
 from mva.extrapolation.space import CoefficientSpace
@@ -38,7 +39,8 @@ try:
 except ImportError as error:
     if (error.name or "").partition(".")[0] not in {"uvicorn", "starlette", "anyio"}:
         raise
-    raise SystemExit("mva-serve needs the extra 'serve': pip install 'mva[serve]' (starlette and uvicorn).") from error
+    sys.stderr.write("mva-serve needs the extra 'serve': pip install 'mva[serve]' (starlette and uvicorn).\n")
+    raise SystemExit(MENDABLE) from error
 
 
 @app
@@ -52,7 +54,7 @@ def main(config: DictConfig) -> None:
     if config.run is None:
         raise ValueError("Which run? Give its folder: mva-serve outputs/default/2026-11-23_14-05-00-000000")
     run, console = read_run(Path(config.run)), Console(highlight=False, markup=False, soft_wrap=True)
-    host, hosts = str(config.serve.host), _names(config.serve.hosts)
+    host, hosts = str(config.serve.host), list(config.serve.hosts)
     with _listen(host, int(config.serve.port)) as listening:
         speaker = _speaker(run, config)
         front = front_data(run)
@@ -72,13 +74,6 @@ def main(config: DictConfig) -> None:
         with suppress(KeyboardInterrupt):  # uvicorn has closed everything, and raises it once more
             uvicorn.Server(settings(server)).run(sockets=[listening])
         console.print("Stopped.")
-
-
-def _names(hosts: Sequence[str]) -> list[str]:
-    names = [str(name) for name in hosts]
-    if patterns := [name for name in names if "*" in name]:
-        raise ValueError(f"serve.hosts has '{patterns[0]}': give whole names; a pattern would let foreign pages in.")
-    return names
 
 
 def _warning(host: str, port: int, hosts: Sequence[str]) -> str:
@@ -136,8 +131,6 @@ def _vector_names(run: RunFiles, values: list[str]) -> tuple[str, ...]:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    if not 0 <= port <= 65535:
-        raise ValueError(f"serve.port={port} is no port: choose one from 1 to 65535, or 0 for any that is free.")
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:

@@ -16,6 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from mva.apps import assemble
+from mva.apps.errors import sentence
 from mva.apps.resume import remember
 from mva.apps.run_folder import identity
 from mva.apps.streams import guard_streams
@@ -101,10 +102,10 @@ def _run(task: Task, config: DictConfig, started: Outcome, folder: Path) -> obje
         started.write(folder)
         objective = task(config)
     except Exception as error:
-        sentence = f"{type(error).__name__}: {error}"
-        console.print(f"Failed: {label}: {sentence}", markup=False, highlight=False, style="red")
+        summary = f"{type(error).__name__}: {sentence(error, started.overrides)}"
+        console.print(f"Failed: {label}: {summary}", markup=False, highlight=False, style="red")
         (folder / "traceback.txt").write_text(visible(traceback.format_exc()), encoding="utf-8")
-        replace(started, state="failed", error=sentence, seconds=_since(start)).write(folder)
+        replace(started, state="failed", error=summary, seconds=_since(start)).write(folder)
         return math.nan
     number = float(objective) if isinstance(objective, int | float) else None
     replace(started, state="finished", objective=number, seconds=_since(start)).write(folder)

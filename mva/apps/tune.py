@@ -87,8 +87,6 @@ def _search(config: DictConfig, jobs: Jobs, folder: Path) -> None:
     space = read_space(tree, config)
     settings = config.tune
     proposer = Proposer(space, settings.sampler, settings.startup, settings.seed)
-    if settings.trials < 1 or settings.at_once < 1:
-        raise ValueError("tune.trials and tune.at_once must be at least 1.")
     check_space(space, jobs.compose)
     search = Search.open(folder, configuration=identity(config), proposer=proposer)
     while batch := search.next(settings.trials, settings.at_once, _configured(space, config)):

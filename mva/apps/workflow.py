@@ -153,6 +153,7 @@ class Workflow:
 def open_workflow(config: DictConfig, *, job_type: JobType) -> Iterator[Workflow]:
     """Check the configuration, open the run folder, read the data, load the model, start tracking."""
     experiment = assemble.experiment(config)
+    experiment.check_machine()
     spec = assemble.build(config.tracking)
     seed_everything(experiment.seed)
     folder = open_run_folder(_from_here(Path(HydraConfig.get().runtime.output_dir)), config)

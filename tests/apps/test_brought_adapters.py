@@ -147,7 +147,7 @@ def test_one_candidate_alone_is_scored_with_coefficients(start, adapters, tmp_pa
         (["adapters.helpful={0}/helpful", "value=helpful_harmless"], "value.names is ['helpful', 'harmless'], but"),
         (["adapters.helpful={0}/helpful", "value.names=[honest]"], "value.names is ['honest'], but adapters"),
         (["adapters.helpful={0}/elsewhere"], "There is no folder"),
-        (["adapters.helpful=null"], "adapters.helpful is None"),
+        (["adapters.helpful=null"], "adapters.helpful is null"),
         (["adapters.helpful={0}/helpful", "adapters.honest={0}/honest", "method=modpo"], "plan=independent"),
     ],
 )
@@ -157,7 +157,7 @@ def test_what_makes_no_sense_is_refused_before_the_model_is_loaded(
     monkeypatch.setattr(brought, "fit_to", None)
     monkeypatch.setattr(TinyRandom, "load", None)
     filled = [word.format(adapters) for word in words]
-    assert start(explore, *SMALL, *filled, f"hydra.run.dir={tmp_path / 'r'}") == 1
+    assert start(explore, *SMALL, *filled, f"hydra.run.dir={tmp_path / 'r'}") == 2
     said = " ".join(capsys.readouterr().err.split())
     assert sentence in said
     assert "Traceback" not in said

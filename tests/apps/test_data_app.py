@@ -75,7 +75,7 @@ def test_a_file_without_a_usable_pair_is_a_problem(tmp_path, capsys):
 
 
 def test_a_missing_file_is_one_sentence_on_stderr(tmp_path, capsys):
-    assert main([str(tmp_path / "gone.jsonl")]) == 1
+    assert main([str(tmp_path / "gone.jsonl")]) == 2
     output = capsys.readouterr()
     assert output.out == ""
     assert output.err == f"There is no file {tmp_path / 'gone.jsonl'}: check the paths of the data.\n"
@@ -124,7 +124,7 @@ def test_the_commands_of_the_help_are_understood(tmp_path, capsys, monkeypatch):
     assert len(commands) == 3
     monkeypatch.chdir(tmp_path)
     for command in commands:
-        assert main(shlex.split(command)) == 1
+        assert main(shlex.split(command)) == 2
         assert "There is no file" in capsys.readouterr().err
 
 
@@ -191,7 +191,7 @@ def test_a_folder_is_a_model_and_dialogues_that_its_template_refuses_are_counted
 @pytest.mark.parametrize("model", ["model=nope", "model=no/such/folder"])
 def test_a_model_that_is_none_is_said_in_one_sentence(tmp_path, capsys, monkeypatch, model):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    assert main([written(tmp_path / "pairs.jsonl", CLEAN), model]) == 1
+    assert main([written(tmp_path / "pairs.jsonl", CLEAN), model]) == 2
     captured = capsys.readouterr()
     assert "Traceback" not in captured.err
     assert model.removeprefix("model=") in captured.err

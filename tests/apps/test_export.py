@@ -245,7 +245,7 @@ def test_a_bases_adapter_that_is_gone_or_more_than_lora_is_refused_by_name(start
     (tmp_path / "sft" / "adapter_config.json").write_text(json.dumps(settings))
     (tmp_path / "sft" / "adapter_model.safetensors").touch()
     run = old_run({"_target_": "mva.models.sources.pretrained.Pretrained", "path": str(tmp_path / "sft")})
-    assert start(export, f"run={run}", "coefficients.helpful=1") == 1
+    assert start(export, f"run={run}", "coefficients.helpful=1") == 2
     said = " ".join(capsys.readouterr().err.split())
     assert "use_dora=true" in said
     assert "export.form=merged" in said
@@ -256,11 +256,11 @@ def test_a_folder_of_somebody_elses_files_is_refused_and_left_alone(start, home,
     (tmp_path / "mine" / "notes").mkdir(parents=True)
     (tmp_path / "mine" / "notes" / "a.txt").write_text("mine")
     words = [f"candidate={candidate_of(home / 'run')['id']}", f"export.form={form}"]
-    assert start(export, f"run={home / 'run'}", *words, f"export.to={tmp_path / 'mine'}") == 1
+    assert start(export, f"run={home / 'run'}", *words, f"export.to={tmp_path / 'mine'}") == 2
     assert "holds notes/a.txt, which no export wrote" in " ".join(capsys.readouterr().err.split())
     assert [path.name for path in (tmp_path / "mine").rglob("*")] == ["notes", "a.txt"]
     for taken in (home / "run" / "adapters" / "helpful", tmp_path / "mine" / "notes" / "a.txt"):
-        assert start(export, f"run={home / 'run'}", *words, f"export.to={taken}") == 1
+        assert start(export, f"run={home / 'run'}", *words, f"export.to={taken}") == 2
 
 
 def test_an_export_takes_the_place_of_an_earlier_one_until_something_else_lies_there(start, home, tmp_path, capsys):
@@ -270,7 +270,7 @@ def test_an_export_takes_the_place_of_an_earlier_one_until_something_else_lies_t
     assert start(export, run, "coefficients.honest=1", f"export.to={to}") == 0
     assert (to / "README.md").read_text() != before
     (to / "mine.txt").touch()
-    assert start(export, run, "coefficients.honest=1", f"export.to={to}") == 1
+    assert start(export, run, "coefficients.honest=1", f"export.to={to}") == 2
     assert "holds mine.txt" in " ".join(capsys.readouterr().err.split())
 
 
@@ -278,14 +278,14 @@ def test_an_export_takes_the_place_of_an_earlier_one_until_something_else_lies_t
     ("words", "sentence"),
     [
         (["coefficients.helpful=nan"], "coefficients.helpful is nan"),
-        (["coefficients.helpful=much"], "coefficients.helpful is much"),
+        (["coefficients.helpful=much"], "coefficients.helpful is 'much'"),
         (["coefficients.helpful=1e300"], "is not finite in"),
         (["coefficients.kind=1"], "holds no vector of 'kind': it has helpful, honest"),
         (["coefficients.helpful=1", "export.form=gguf"], "choose adapter or merged"),
     ],
 )
 def test_what_can_not_be_exported_leaves_nothing_behind(start, home, tmp_path, capsys, words, sentence):
-    assert start(export, f"run={home / 'run'}", *words, f"export.to={tmp_path / 'one'}") == 1
+    assert start(export, f"run={home / 'run'}", *words, f"export.to={tmp_path / 'one'}") == 2
     assert sentence in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "one").exists()
 
@@ -308,9 +308,9 @@ def test_a_vector_in_another_values_folder_is_refused(start, home, tmp_path, cap
     (run / "adapters" / "helpful").rename(run / "adapters" / "x")
     (run / "adapters" / "harmless").rename(run / "adapters" / "helpful")
     (run / "adapters" / "x").rename(run / "adapters" / "harmless")
-    assert start(export, f"run={run}", "coefficients.helpful=1") == 1
+    assert start(export, f"run={run}", "coefficients.helpful=1") == 2
     assert "holds the vector of 'harmless', not of 'helpful'" in " ".join(capsys.readouterr().err.split())
-    assert start(export, f"run={run}", "coefficients={../adapters/helpful: 1}") == 1
+    assert start(export, f"run={run}", "coefficients={../adapters/helpful: 1}") == 2
 
 
 def test_names_and_texts_of_the_run_are_escaped_in_the_card(start, home, tmp_path, old_run):

@@ -24,7 +24,7 @@ def test_a_candidate_is_not_exported_in_another_way_than_it_was_scored(folder):
     (line, *_) = (folder / "candidates.jsonl").read_text().splitlines()
     candidate = line.split('"id": "')[1][:12]
     ended = command("export", f"run={folder}", f"candidate={candidate}", "composition=ties")
-    assert ended.returncode == 1
+    assert ended.returncode == 2
     assert "was composed by 'linear', but composition is 'ties 0.2': say composition=linear" in ended.stderr
 
 

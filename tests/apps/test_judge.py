@@ -151,7 +151,7 @@ def test_an_endpoint_judges_once_and_its_bias_is_told(make_run, server):
 def test_a_wrong_key_ends_in_one_sentence(make_run, server):
     folder, (asked, environment) = make_run("run"), server
     ended = judge(folder, "judge=endpoint", **{**environment, "MVA_JUDGE_KEY": "sk-wrong"})
-    assert ended.returncode == 1
+    assert ended.returncode == 2
     assert "127.0.0.1 refuses the key (HTTP 401): set MVA_JUDGE_KEY" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert "sk-wrong" not in ended.stderr
@@ -168,7 +168,7 @@ def test_another_run_is_the_opponent_where_the_rewards_are_the_same(make_run):
     assert by_value["helpful"]["wins"] == 11
     strange = make_run("strange", reward_key="another")
     refused = judge(folder, f"judge.against={strange}")
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     assert "have other rewards of 'helpful', whose numbers don't compare" in refused.stderr
 
 

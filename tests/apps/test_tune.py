@@ -197,25 +197,25 @@ def test_a_space_that_holds_no_more_ends_the_search(search, capsys):
         (["tune.space.penalty.strength={low:0,high:1}"], "tune.space.penalty.strength is {"),  # log
         ([*ONLY_STRENGTH, "tune.space.penalty=null"], "tune.space is empty: say what to search"),
         (["tune.sampler=nsga"], "tune.sampler is 'nsga': choose tpe, gp or random."),
-        (["tune.trials=0"], "tune.trials and tune.at_once must be at least 1."),
+        (["tune.trials=0"], "tune.trials is 0: choose a whole number of at least 1."),
     ],
 )  # fmt: skip
 def test_what_can_not_be_searched_is_refused_in_one_sentence_before_the_first_trial(search, capsys, words, sentence):
-    assert search(*words) == (1, [])
+    assert search(*words) == (2, [])
     assert sentence in capsys.readouterr().err
 
 
 def test_another_space_or_configuration_does_not_go_on_in_the_same_folder(search, capsys):
     search(*CHOICES, "tune.trials=1")
     for words in (RANGE, (*CHOICES, "seed=1")):
-        assert search(*words, "tune.trials=2") == (1, [])
+        assert search(*words, "tune.trials=2") == (2, [])
         assert "F holds a search of another configuration or space" in capsys.readouterr().err
 
 
 def test_trials_that_were_scored_by_different_rewards_are_not_compared(search, stand_in, capsys):
     stand_in.keys = {2: "other", 3: "other"}
     code, calls = search(*CHOICES, "tune.trials=3")
-    assert (code, len(calls)) == (1, 2)
+    assert (code, len(calls)) == (2, 2)
     assert "were scored by different rewards" in capsys.readouterr().err
 
 

@@ -58,7 +58,7 @@ def test_edited_data_is_refused_and_then_gone_on_with_alone(home):
     write_data(home, {"helpful": "second", "harmless": "first"})
 
     refused = mva(home, "run", "hydra.run.dir=run", "search.levels=1")
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     assert "that of helpful has changed since" in refused.stderr
     assert read_run(home / "run") == before
 

@@ -100,7 +100,7 @@ def test_the_same_command_again_does_nothing_twice(smoke):
 
 def test_a_folder_of_another_configuration_is_refused(smoke):
     other = run(smoke[0], "mva", *SMOKE, "hydra.run.dir=run", "seed=1")
-    assert other.returncode == 1
+    assert other.returncode == 2
     assert "holds a run of another configuration" in other.stderr
     assert "Traceback" not in other.stderr
 
