@@ -168,9 +168,11 @@ def find_fault(value: object, hint: Any) -> Fault | None:
         return None
     if kind in (Union, UnionType):
         return _fault_of_union(value, parts)
-    if not _is_of_kind(value, kind, parts) or not all(rule.holds(value) for rule in rules):
+    if not _is_of_kind(value, kind, parts):
         return Fault("", value, demand(hint, value))
-    return _fault_within(value, parts) if kind in (Sequence, Mapping) else None
+    # Rules may rely on the types of what is within.
+    fault = _fault_within(value, parts) if kind in (Sequence, Mapping) else None
+    return fault or (None if all(rule.holds(value) for rule in rules) else Fault("", value, demand(hint, value)))
 
 
 def demand(hint: Any, value: object) -> str:

@@ -87,7 +87,7 @@ def _rewards(config: DictConfig, values: Sequence[str]) -> dict[str, RewardSpec]
     check_one("rewards", own, Mapping[str, Any])
     unknown = sorted(set(own) - set(values))
     if unknown:
-        raise ValueError(f"rewards names {unknown}, which are none of the values {list(values)}.")
+        raise ValueError(f"rewards names {shown(unknown)}, which are none of the values {list(values)}.")
     shared: Any = build(_group(config, "reward")) if set(values) - set(own) else None
     return {value: build(own[value], f"rewards.{value}") if value in own else shared for value in values}
 
@@ -99,6 +99,6 @@ def _only(data: DictConfig, values: Sequence[str]) -> DictConfig:
         raise BadSetting("data.values", f"is {shown(offered)}: choose a mapping, a source for each value.")
     unknown = [value for value in values if value not in offered]
     if unknown:
-        raise ValueError(f"value.names asks for {unknown}: the data offers {', '.join(map(str, offered))}.")
+        raise ValueError(f"value.names asks for {shown(unknown)}: the data offers {', '.join(map(str, offered))}.")
     chosen = {value: offered[value] for value in values}
     return OmegaConf.create({"data": {**data, "values": chosen}}).data

@@ -117,6 +117,8 @@ def _of_composition(error: Any, words: Sequence[str]) -> str:
     if value := re.match(r"Ambiguous value for argument '(.+)'", text):
         name, _, several = value[1].partition("=")
         return f"{name} is {several}, which is several values: choose one, [{several}] for a list, or a sweep by -m."
+    if "raised while composing config" in text:
+        return f"{_one_line(text.partition('full_key')[0])}: mend that file."
     return f"{_one_line(text)} ({cause}): choose another value." if cause else _one_line(text)
 
 

@@ -131,7 +131,7 @@ class Tune(Checked):
 class Judge(Checked):
     """The group `judge`; `by` is a component of its own."""
 
-    by: Any
+    by: Mapping[str, Any]
     candidate: Text | None
     against: Place
     against_candidate: Text | None
