@@ -90,13 +90,24 @@ def find_front(
             if not front.to_score_again & held_out.failed.keys():
                 break
             scored = [s for s in scored if s.candidate.id not in held_out.failed]
-        stages.tell(_failures(held_out))
+        stages.tell([*_failures(held_out), *_out_of_reach(front)])
         return front.with_held_out(scored_held_out)
 
 
 def _failures(evaluate: Evaluator) -> list[str]:
     reasons = Counter(evaluate.failed.values())
     return [f"Failed candidates that are left out: {count} ({reason})." for reason, count in reasons.items()]
+
+
+def _out_of_reach(front: Front) -> list[str]:
+    """Warn of a given reference point that leaves no hypervolume to measure."""
+    if front.hypervolume > 0 or front.reference_point_rule != "explicit":
+        return []
+    point = ", ".join(f"{value} {score:g}" for value, score in front.reference_point.items())
+    return [
+        f"Warning: no candidate exceeds the reference point ({point}) in every value, so the hypervolume is 0: lower "
+        "evaluation.reference_point."
+    ]
 
 
 def make_evaluator(

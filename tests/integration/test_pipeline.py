@@ -96,6 +96,17 @@ def test_policies_agree_on_the_scores(tmp_path):
     assert [p.scores for p in merged.points] == [p.scores for p in per_row.points]
 
 
+@pytest.mark.parametrize(("height", "warned"), [(1e6, True), (-1e6, False)])
+def test_a_reference_point_above_all_scores_is_warned_of(tmp_path, capsys, height, warned):
+    point = f"evaluation.reference_point={{helpful:{height},harmless:{height}}}"
+    front, _, _ = front_of(experiment(tmp_path, "reward=length", "search=one_hot", point), tmp_path / "run")
+    captured = capsys.readouterr()
+    text = " ".join((captured.out + captured.err).split())
+    assert (front.hypervolume == 0) == warned
+    warning = "no candidate exceeds the reference point (helpful 1e+06, harmless 1e+06)"
+    assert (warning in text) == warned
+
+
 def test_a_model_that_takes_no_packed_rows_falls_back_and_learns_the_same(tmp_path):
     setup = experiment(tmp_path, "reward=length", "search=one_hot")
     data, _ = setup.data.load(setup.values)
