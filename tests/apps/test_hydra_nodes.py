@@ -179,7 +179,7 @@ def test_it_does_not_matter_where_a_node_comes_from(attacked, words, multirun):
 )
 def test_every_app_refuses_them(attacked, main):
     status, printed, outside = attacked("experiment=evil", node=touch(**OPENED), main=main)
-    assert (status, outside) == (1, [])
+    assert (status, outside) == (2, [])
     assert "ForbiddenTarget: hydra.callbacks.x names 'io.open'" in printed
 
 
@@ -203,14 +203,14 @@ def test_no_job_of_a_sweep_starts_if_the_file_of_a_later_one_is_refused(attacked
 ])  # fmt: skip
 def test_nothing_is_unpickled_or_imported_for_the_command_line(attacked, words):
     status, printed, _ = attacked(*words)
-    assert status == 1
+    assert status == 2
     assert printed.startswith("ForbiddenTarget: ")
     assert "antigravity" not in sys.modules
 
 
 def test_a_search_path_in_the_main_file_imports_nothing(attacked):
     status, printed, _ = attacked("-cn", "evil", node={"searchpath": ["pkg://antigravity"]}, placed="evil")
-    assert status == 1
+    assert status == 2
     assert "pkg://antigravity" in printed
     assert "antigravity" not in sys.modules
 
@@ -253,7 +253,7 @@ def test_a_plug_in_package_is_allowed_by_name(attacked, monkeypatch):
     assert attacked("experiment=evil", node=callback)[0] == 0
     nested = touch(_target_="hydra.experimental.callback.Callback", argument=OPENED)
     status, printed, outside = attacked("experiment=evil", node=nested)
-    assert (status, outside) == (1, [])
+    assert (status, outside) == (2, [])
     assert "io.open" in printed
 
 
