@@ -248,7 +248,7 @@ def test_what_a_users_own_file_may_say_goes_through(attacked, node):
 
 def test_a_plug_in_package_is_allowed_by_name(attacked, monkeypatch):
     callback = touch(_target_="hydra.experimental.callback.Callback")
-    assert attacked("experiment=evil", node=callback)[0] == 1
+    assert attacked("experiment=evil", node=callback)[0] == 2
     monkeypatch.setenv("MVA_PLUGINS", "other,hydra")
     assert attacked("experiment=evil", node=callback)[0] == 0
     nested = touch(_target_="hydra.experimental.callback.Callback", argument=OPENED)
@@ -260,7 +260,7 @@ def test_a_plug_in_package_is_allowed_by_name(attacked, monkeypatch):
 def test_a_log_handler_of_a_plug_in_package_takes_plain_settings(attacked, monkeypatch):
     handler = {"class": "logging.handlers.BufferingHandler", "capacity": 3}
     words = ("hydra/job_logging=stdout", "experiment=evil")
-    assert attacked(*words, node=logged(**handler))[0] == 1
+    assert attacked(*words, node=logged(**handler))[0] == 2
     monkeypatch.setenv("MVA_PLUGINS", "logging")
     assert attacked(*words, node=logged(**handler))[0] == 0
-    assert attacked(*words, node=logged(**{**handler, "capacity": "ext://antigravity.fly"}))[0] == 1
+    assert attacked(*words, node=logged(**{**handler, "capacity": "ext://antigravity.fly"}))[0] == 2
