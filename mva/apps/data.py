@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from hydra import compose, initialize_config_dir
+from rich.markup import escape
 from rich.table import Table
 
 from mva.apps.assemble import build
@@ -121,7 +122,9 @@ def _counts_table(reports: Iterable[DataReport]) -> Table:
         table.add_column(heading, justify="right")
     for report in reports:
         n_problems = sum(len(places) for places in report.problems.values())
-        table.add_row(report.value, str(report.counts["train"]), str(n_problems), f"{report.longer_is_chosen:.0%}")
+        table.add_row(
+            escape(report.value), str(report.counts["train"]), str(n_problems), f"{report.longer_is_chosen:.0%}"
+        )
     return table
 
 
@@ -131,7 +134,7 @@ def _problems_table(problems: Iterable[tuple[str, str, tuple[str, ...]]]) -> Tab
     table.add_column("Where", overflow="fold")
     for file, kind, places in problems:
         more = "\n..." if len(places) > _N_PLACES else ""
-        table.add_row(file, kind, str(len(places)), "\n".join(places[:_N_PLACES]) + more)
+        table.add_row(escape(file), escape(kind), str(len(places)), escape("\n".join(places[:_N_PLACES])) + more)
     return table
 
 

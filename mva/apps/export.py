@@ -24,6 +24,7 @@ from mva.models.adapter_files import load_vectors, save_adapter
 from mva.models.disk import bytes_of, require_space
 from mva.models.merge import merged_copy, rounding_error, truncate
 from mva.models.value_vector import ValueVector
+from mva.names import check_name
 from mva.report.model_card import Export, Form, model_card
 from mva.report.run_files import RunFiles, read_run
 from mva.terminal import Console
@@ -103,7 +104,7 @@ def _check_composition(run: RunFiles, candidate: str | None, chosen: str) -> Non
 def _target(run: RunFiles, config: DictConfig, candidate: Candidate) -> Path:
     if config.export.to:
         return Path(config.export.to)
-    name = config.candidate or f"custom-{candidate.id}"
+    name = check_name(config.candidate or f"custom-{candidate.id}", where="candidate")
     return run.folder / "exported" / f"{name}-{config.export.form}"
 
 
@@ -127,7 +128,7 @@ def _write(vector: ValueVector, export: Export, config: DictConfig, to: Path, co
         if backbone.fingerprint != vector.base:
             raise ValueError(f"The run was made with another model than {backbone.name}: name it with model=...")
         if (error := rounding_error(backbone, vector)) > _WORTH_SAYING:
-            console.print(
+            line = (
                 f"Rounding to {config.model.dtype} takes {error:.0%} of the update; export.form=adapter keeps it all."
             )
         tensors = list(backbone.model.parameters())

@@ -69,7 +69,11 @@ class SweepReport(Callback):
         """Report; by SystemExit, since Hydra turns any other exception of a callback into a warning."""
         folder, console = Path(config.hydra.sweep.dir), Console(stderr=True)
         if not any(path.parent != folder for path in folder.rglob(OUTCOME)):
-            return  # a multirun of one job without overrides: the sweep's folder is the job's
+            if (folder / OUTCOME).is_file():
+                return  # a multirun of one job without overrides: the sweep's folder is the job's
+            line = f"The sweep has no job in {folder}: look above for what became of them."
+            console.print(line, markup=False, highlight=False)
+            sys.exit(1)
         try:
             view = write_sweep(folder, forms=list(config.report.forms))
         except (ValueError, OSError) as error:

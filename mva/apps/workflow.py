@@ -23,6 +23,7 @@ from mva.models.adapter_files import load_vectors, save_adapter
 from mva.models.backbone import Backbone
 from mva.models.sources.published import published
 from mva.models.value_vector import ValueVector
+from mva.names import check_name
 from mva.pareto.front import Front
 from mva.pipeline import (
     filter_pairs,
@@ -129,7 +130,8 @@ class Workflow:
         base = published(self.session.experiment.model.source, commit=commit)
         for vector in vectors:
             named = replace(vector, metadata={**vector.metadata, "base_model": asdict(base)})
-            with whole_folder(folder / vector.value) as draft:
+            name = check_name(vector.value, where="A vector's value")
+            with whole_folder(folder / name) as draft:
                 save_adapter(named, draft, base_model=base.loadable, revision=base.revision)
 
     def _agreement(self, value: str, reward: Reward) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from mva.data.formats import PairFormat
 from mva.data.preference import PreferencePair, Split, ValueData, prompt_id
 from mva.data.sources.base import BadRow, Row, Source
 from mva.data.tokenization import TokenLimits
+from mva.names import check_name
 
 OnBadRow = Literal["error", "skip"]
 _SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -56,7 +57,9 @@ class DataSettings:
     max_train_pairs: Count | None = None
 
     def __post_init__(self) -> None:
-        """Refuse settings that are not as annotated."""
+        """Refuse settings that are not as annotated, and values whose names can't be folders' names."""
+        for name in self.values if isinstance(self.values, Mapping) else ():
+            check_name(name, where="A value in data.values")
         check(self)
 
     def load(self, names: Sequence[str]) -> tuple[dict[str, ValueData], dict[str, DataReport]]:

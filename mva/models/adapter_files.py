@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mva.models.value_vector import LowRank, ValueVector
+from mva.names import check_name
 
 _LARGEST = sys.float_info.max
 _PREFIX = "base_model.model."
@@ -67,10 +68,12 @@ def load_adapter(folder: Path, *, expect_base: str | None = None) -> ValueVector
     Raises:
         BrokenAdapter: If a file is missing or unreadable, a factor has no partner, a wrong shape or dtype, a number
             is not finite, a scaling is negative, or the vector belongs to another backbone than `expect_base`.
+        BadName: If the value that it names can't be a folder's name.
     """
     if not (folder / WEIGHTS).is_file() or not (folder / VECTOR).is_file():
         raise BrokenAdapter(f"{folder} lacks {WEIGHTS} or {VECTOR}: it is no value vector's folder.")
     about = _checked_record(read_json(folder / VECTOR), folder / VECTOR)
+    check_name(about["value"], where=f"value in {folder / VECTOR}")
     if expect_base is not None and about["base"] != expect_base:
         raise BrokenAdapter(
             f"{folder} was trained on another backbone ({about['base'][:12]}... instead of {expect_base[:12]}...): "

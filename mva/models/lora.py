@@ -110,6 +110,16 @@ def _routed(modules: Mapping[str, nn.Module], name: str) -> bool:
     return any("moeblock" in kind or "sparsemoe" in kind or "experts" in kind for kind in kinds)
 
 
+def adapter_name(value: str) -> str:
+    """Name a value's adapter inside the model: as the value, unless torch or PEFT can't have a module of that name.
+
+    Modules take no dots and no names of their container's attributes (`keys`, `train`), PEFT no `lora_`.
+    """
+    if "." not in value and "lora_" not in value and not hasattr(nn.ModuleDict(), value):
+        return value
+    return f"value {value.encode().hex()}"
+
+
 def attach(backbone: Backbone, spec: LoraSpec, *, name: str, seed: int) -> PeftModel:
     """Put a fresh adapter on the backbone; it alone is trainable. The same seed gives the same initial factors.
 
@@ -130,11 +140,12 @@ def attach(backbone: Backbone, spec: LoraSpec, *, name: str, seed: int) -> PeftM
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)  # PEFT's affair, not the user's
         torch.manual_seed(seed)
-        return get_peft_model(backbone.model, config, adapter_name=name)
+        return get_peft_model(backbone.model, config, adapter_name=adapter_name(name))
 
 
 def live_factors(model: PeftModel, name: str) -> dict[str, LowRank]:
     """Look at the adapter's factors, with their gradients; module names are those of the base model."""
+    name = adapter_name(name)
     return {
         module_name: LowRank(module.lora_A[name].weight, module.lora_B[name].weight, float(module.scaling[name]))
         for module_name, module in model.get_base_model().named_modules()
@@ -162,7 +173,7 @@ def extract(model: PeftModel, name: str, *, base: str, key: str = "") -> ValueVe
         module: LowRank(f.a.detach().cpu().clone(), f.b.detach().cpu().clone(), f.scaling)
         for module, f in live_factors(model, name).items()
     }
-    metadata = {"fan_in_fan_out": model.peft_config[name].fan_in_fan_out}
+    metadata = {"fan_in_fan_out": model.peft_config[adapter_name(name)].fan_in_fan_out}
     return ValueVector(value=name, factors=factors, base=base, key=key, metadata=metadata)
 
 

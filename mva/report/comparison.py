@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from rich.markup import escape
 from rich.table import Table
 
 from mva.pareto.bootstrap import Bootstrap, Difference, Interval
@@ -114,12 +115,12 @@ def comparison_table(comparison: Comparison) -> Table:
     table.add_column("seeds", justify="right")
     table.add_column("training\n(pairs, seconds)", justify="right")
     for name, better in comparison.better.items():
-        table.add_column(name if better == "neither" else f"{name}\n({better} is better)")
+        table.add_column(escape(name) if better == "neither" else f"{escape(name)}\n({better} is better)")
     table.add_column("hypervolume against the first")
     for row in comparison.rows:
         cells = [f"{i.estimate:.3g} ({i.low:.3g} to {i.high:.3g})" for i in row.indicators.values()]
         cost = f"{row.pairs:.0f}, {row.seconds:.0f}"
-        table.add_row(row.label, str(row.n_seeds), cost, *cells, _difference(row))
+        table.add_row(escape(row.label), str(row.n_seeds), cost, *cells, _difference(row))
     return table
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from mva.evaluation.json_lines import JsonLines
 from mva.evaluation.ledger import CANDIDATES, FAILED, GENERATIONS, current_lines
+from mva.names import BadName, check_name
 from mva.pareto.front import Front
 from mva.records import SCHEMA_VERSION
 
@@ -57,10 +58,12 @@ def read_run(folder: Path) -> RunFiles:
         raise UnreadableRun(f"{folder} is no run folder: it has no config.yaml.")
     lines = _lines(folder, CANDIDATES, "id", "split")
     candidates = tuple(line for line in lines if FAILED not in line)
+    front = _front(folder, candidates)
+    _check_names(folder, lines, () if front is None else front.values)
     data = _record(folder / "data.json")
     return RunFiles(
         folder=folder,
-        front=_front(folder, candidates),
+        front=front,
         candidates=candidates,
         failed=tuple(line for line in lines if FAILED in line),
         generations=_lines(folder, GENERATIONS, "id", "split", "prompt_id"),
@@ -77,6 +80,17 @@ def read_run(folder: Path) -> RunFiles:
         environment=_record(folder / "environment.json"),
         config=(folder / "config.yaml").read_text(encoding="utf-8"),
     )
+
+
+def _check_names(folder: Path, lines: Sequence[Record], values: Sequence[str]) -> None:
+    """Refuse names of candidates and values that would be paths: exports and vectors are looked up by them."""
+    names = {name: "a value" for line in lines for name in line.get("coefficients", {})}
+    names |= dict.fromkeys(values, "a value") | {line["id"]: "a candidate" for line in lines}
+    try:
+        for name, kind in names.items():
+            check_name(name, where=f"{kind} in {folder}")
+    except BadName as error:
+        raise UnreadableRun(str(error)) from error
 
 
 def answers(run: RunFiles, ids: Sequence[str], split: str) -> list[list[Record]]:

@@ -132,12 +132,14 @@ def summary(run: RunFiles, view: FrontView) -> RenderableType:
     }
     shown = "   ".join(f"{name} [bold]{volume:.4g}[/]" for name, volume in volumes.items() if volume is not None)
     parts.append(f"Hypervolume: {shown}   ({front.n_candidates} candidates)")
-    parts += [_reward_line(value, reward) for value, reward in run.rewards.items()]
-    parts += [_dependence_line(pair) for pair in run.dependence.get("pairs", ())]
+    parts += [escape(_reward_line(value, reward)) for value, reward in run.rewards.items()]
+    parts += [escape(_dependence_line(pair)) for pair in run.dependence.get("pairs", ())]
     parts += [f"[yellow]Warning:[/] {escape(text)}" for text in warnings(run)]
     total = sum(stage["seconds"] for stage in run.stages)
     parts.append(
-        "Time: " + ", ".join(f"{s['name']} {s['seconds']:.0f} s" for s in run.stages) + f"; {total:.0f} s in all"
+        "Time: "
+        + ", ".join(f"{escape(s['name'])} {s['seconds']:.0f} s" for s in run.stages)
+        + f"; {total:.0f} s in all"
     )
     parts.append(f"Everything is in [bold]{escape(str(run.folder))}[/]: report.html, front.json, figures/, adapters/")
     # A command that is to be copied stays on one line, however narrow the terminal.
@@ -164,11 +166,11 @@ def _front_table(view: FrontView) -> Table:
     table.add_column("candidate", no_wrap=True)
     table.add_column("coefficients")
     for value in view.values:
-        table.add_column(f"{value} score\n(held out)", justify="right")
+        table.add_column(escape(value) + " score\n(held out)", justify="right")
     table.add_column("P(on\nfront)", justify="right")
     probabilities = {point.id: point.membership_probability for point in view.front.points}
     for c in view.on_front:
-        table.add_row(c.id, c.label, *(_score(c, v) for v in view.values), f"{probabilities[c.id]:.2f}")
+        table.add_row(escape(c.id), escape(c.label), *(_score(c, v) for v in view.values), f"{probabilities[c.id]:.2f}")
     return table
 
 

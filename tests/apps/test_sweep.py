@@ -16,6 +16,7 @@ from mva.apps import assemble
 from mva.apps.command import app, conf_folder
 from mva.apps.explore import of_one_candidate
 from mva.apps.run_folder import identity, open_run_folder
+from mva.apps.sweep import SweepReport
 from mva.report.sweep_files import read_outcome
 
 
@@ -148,3 +149,11 @@ def test_a_values_name_needs_no_plus_and_a_misspelt_key_is_still_refused():
         assert compose("config", overrides=["coefficients.kind=1"]).coefficients == {"kind": 1}
         with pytest.raises(ConfigCompositionException):
             compose("config", overrides=["coeficients.kind=1"])
+
+
+def test_a_sweep_without_a_job_says_so_and_exits_with_1(tmp_path, capsys):
+    config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}})
+    with pytest.raises(SystemExit) as ended:
+        SweepReport().on_multirun_end(config)
+    assert ended.value.code == 1
+    assert "The sweep has no job in" in capsys.readouterr().err
