@@ -131,6 +131,7 @@ def _write(vector: ValueVector, export: Export, config: DictConfig, to: Path, co
             line = (
                 f"Rounding to {config.model.dtype} takes {error:.0%} of the update; export.form=adapter keeps it all."
             )
+            console.print(line, markup=False)
         tensors = list(backbone.model.parameters())
     require_space(to, bytes_of(tensors), what=f"The {export.form} export", mend="name another with export.to=FOLDER")
     with export_folder(to, about) as draft:
