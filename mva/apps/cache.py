@@ -17,6 +17,7 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
+from mva.apps.errors import MENDABLE
 from mva.apps.streams import guard_streams
 from mva.models.cache_contents import DRAFT, KINDS, Content, contents, remove
 from mva.models.disk import DiskTrouble, size_text
@@ -69,7 +70,7 @@ def _remove(store: Store, chosen: Sequence[Content], console: Console) -> int:
             (removed if remove(store, content) else held).append(content)
     except DiskTrouble as error:
         Console(stderr=True).print(str(error), markup=False, highlight=False, soft_wrap=True)
-        return 1
+        return MENDABLE
     console.print(f"Removed {len(removed)}, {size_text(sum(content.n_bytes for content in removed))}.", highlight=False)
     if held:
         console.print(f"{len(held)} stay: a process makes them, or has used them in the last minutes.", highlight=False)
