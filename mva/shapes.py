@@ -88,12 +88,12 @@ def maybe(shape: Shape) -> Shape:
     return check
 
 
-def list_of(shape: Shape) -> Shape:
+def list_of(shape: Shape, *, at_least: int = 0) -> Shape:
     """Take a list of what `shape` takes."""
 
     def check(value: Any) -> None:
-        if type(value) is not list:
-            raise Mismatch("a list", value)
+        if type(value) is not list or len(value) < at_least:
+            raise Mismatch(f"a list of at least {at_least}" if at_least else "a list", value)
         for position, item in enumerate(value):
             try:
                 shape(item)

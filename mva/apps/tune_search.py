@@ -12,10 +12,31 @@ from optuna.distributions import distribution_to_json
 from mva.apps.run_folder import FolderInUse
 from mva.apps.tune_space import Setting, holds, override
 from mva.apps.tune_study import Proposer, Told
-from mva.records import SCHEMA_VERSION, write_json
+from mva.records import SCHEMA_VERSION, read_json, write_json
 from mva.report.sweep_files import OUTCOME, SEARCH, read_outcome
 from mva.report.sweep_view import sweep_view
 from mva.report.tune_tables import Result, Trial, best_of, results_of, trial_records
+from mva.shapes import anything, count, fields, list_of, maybe, named, number, one_of, text
+
+_TRIAL = fields(
+    {
+        "number": count,
+        "folder": text,
+        "settings": named(anything),
+        "overrides": list_of(text),
+        "configured": one_of(True, False),
+    }
+)
+_SEARCH = fields(
+    {
+        "schema_version": one_of(SCHEMA_VERSION),
+        "configuration": text,
+        "space": named(anything),
+        "trials": list_of(_TRIAL),
+        "reference_point": maybe(named(number, at_least=1)),
+        "reference_point_rule": maybe(text),
+    }
+)
 
 
 @dataclass
@@ -46,7 +67,7 @@ class Search:
         path = folder / SEARCH
         if not path.exists():
             return search
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path, _SEARCH, mend="start the search again in a new folder")
         if (record["configuration"], record["space"]) != (configuration, search._space()):
             raise FolderInUse(
                 f"{folder} holds a search of another configuration or space: choose another hydra.run.dir."

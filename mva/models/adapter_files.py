@@ -13,8 +13,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from mva import records
 from mva.models.value_vector import LowRank, ValueVector
 from mva.names import check_name
+from mva.shapes import anything, named
 
 _LARGEST = sys.float_info.max
 _PREFIX = "base_model.model."
@@ -131,14 +133,11 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read an adapter's JSON file.
 
     Raises:
-        BrokenAdapter: If it is no JSON object.
+        BrokenAdapter: If it is no JSON object, or holds NaN, a field twice, or what is nested too deeply.
     """
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise BrokenAdapter(f"{path} is not JSON ({error}): copy the adapter again.") from error
-    if not isinstance(record, dict):
-        raise BrokenAdapter(f"{path} is no JSON object: copy the adapter again.")
+    record: dict[str, Any] = records.read_json(
+        path, named(anything), mend="copy the adapter again", error=BrokenAdapter
+    )
     return record
 
 

@@ -5,7 +5,7 @@ standard errors, and how probably each member is non-dominated at all.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import compress
 from typing import Any, Literal
 
@@ -118,17 +118,22 @@ class Front:
                 f"front.json has schema version {record.get('schema_version')}, but this mva reads "
                 f"{SCHEMA_VERSION}: write it anew with mva-report."
             )
-        fields = {name: content for name, content in record.items() if name != "schema_version"}
-        base = fields.pop("base")
+        settings = _known(cls, record)
+        base = settings.pop("base")
         return cls(
             **{
-                **fields,
-                "values": tuple(fields["values"]),
-                "points": tuple(FrontPoint(**point) for point in fields["points"]),
-                "simplex": tuple(fields.get("simplex", ())),
-                "base": None if base is None else BaseScores(**base),
+                **settings,
+                "values": tuple(settings["values"]),
+                "points": tuple(FrontPoint(**_known(FrontPoint, point)) for point in settings["points"]),
+                "simplex": tuple(settings.get("simplex", ())),
+                "base": None if base is None else BaseScores(**_known(BaseScores, base)),
             }
         )
+
+
+def _known(kind: type, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Take the fields that this version knows."""
+    return {field.name: record[field.name] for field in fields(kind) if field.name in record}
 
 
 def select_front(

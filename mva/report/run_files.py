@@ -1,6 +1,5 @@
 """Read a run folder (docs/run_folder.md): the only place of the report that knows file names."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +9,11 @@ from mva.evaluation.json_lines import JsonLines
 from mva.evaluation.ledger import CANDIDATES, FAILED, GENERATIONS, current_lines
 from mva.names import BadName, check_name
 from mva.pareto.front import Front
-from mva.records import SCHEMA_VERSION
+from mva.records import read_json
+from mva.report.run_shapes import RECORDS, disagreements, metrics_line
 
 Record = Mapping[str, Any]
+_AGAIN = "run again in the same folder to write it again"
 
 
 class UnreadableRun(ValueError):
@@ -51,34 +52,35 @@ def read_run(folder: Path) -> RunFiles:
     """Read a run folder.
 
     Raises:
-        UnreadableRun: If the folder is no run, or a record is broken or of another schema version.
-        DamagedLedger: If a line of a JSONL file before its last is unreadable.
+        UnreadableRun: If the folder is no run, or a record is broken, of another shape or of another schema version.
+        DamagedLedger: If a line of a JSONL file is unreadable or of another shape; an unfinished last one is left out.
     """
     if not (folder / "config.yaml").is_file():
         raise UnreadableRun(f"{folder} is no run folder: it has no config.yaml.")
     lines = _lines(folder, CANDIDATES, "id", "split")
     candidates = tuple(line for line in lines if FAILED not in line)
-    front = _front(folder, candidates)
+    generations = _lines(folder, GENERATIONS, "id", "split", "prompt_id")
+    front = _front(folder, candidates, generations)
     _check_names(folder, lines, () if front is None else front.values)
-    data = _record(folder / "data.json")
+    data = _record(folder, "data")
     return RunFiles(
         folder=folder,
         front=front,
         candidates=candidates,
         failed=tuple(line for line in lines if FAILED in line),
-        generations=_lines(folder, GENERATIONS, "id", "split", "prompt_id"),
-        rewards=_record(folder / "rewards.json").get("rewards", {}),
-        training=_record(folder / "training.json"),
-        dependence=_record(folder / "dependence.json"),
-        interference=_record(folder / "interference.json"),
-        preservation=_record(folder / "preservation.json").get("values", {}),
-        model=_record(folder / "model.json"),
+        generations=generations,
+        rewards=_record(folder, "rewards").get("rewards", {}),
+        training=_record(folder, "training"),
+        dependence=_record(folder, "dependence"),
+        interference=_record(folder, "interference"),
+        preservation=_record(folder, "preservation").get("values", {}),
+        model=_record(folder, "model"),
         data=data.get("values", {}),
         data_changed=tuple(data.get("changed", ())),
-        stages=tuple(_record(folder / "timings.json").get("stages", ())),
-        metrics=tuple(JsonLines(folder / "metrics.jsonl").read()),
-        environment=_record(folder / "environment.json"),
-        config=(folder / "config.yaml").read_text(encoding="utf-8"),
+        stages=tuple(_record(folder, "timings").get("stages", ())),
+        metrics=tuple(JsonLines(folder / "metrics.jsonl", metrics_line).read()),
+        environment=_record(folder, "environment"),
+        config=_text(folder / "config.yaml"),
     )
 
 
@@ -107,28 +109,31 @@ def answers(run: RunFiles, ids: Sequence[str], split: str) -> list[list[Record]]
     return [[lines[one][prompt] for prompt in prompts] for one in ids]
 
 
-def _record(path: Path) -> Record:
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UnreadableRun(f"{path} is no text in UTF-8 ({error}): restore it.") from error
+
+
+def _record(folder: Path, name: str) -> Record:
+    path = folder / f"{name}.json"
     if not path.is_file():
         return {}
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UnreadableRun(f"{path} is not JSON ({error}): run again in the same folder to write it anew.") from error
-    if record.get("schema_version") != SCHEMA_VERSION:
-        raise UnreadableRun(
-            f"{path} has schema version {record.get('schema_version')}, this mva reads {SCHEMA_VERSION}."
-        )
+    record: Record = read_json(path, RECORDS[name], mend=_AGAIN, error=UnreadableRun)
     return record
 
 
-def _front(folder: Path, candidates: Sequence[Record]) -> Front | None:
+def _front(folder: Path, candidates: Sequence[Record], generations: Sequence[Record]) -> Front | None:
     """Read the front; None where it is of an earlier evaluation than the ledger's current one."""
-    record = _record(folder / "front.json")
-    if not record:
+    record = _record(folder, "front")
+    validated = [line for line in candidates if line["split"] == "validation"]
+    scored = {line["id"] for line in validated}
+    if not record or not all(point["id"] in scored for point in record["points"]):
         return None
-    front = Front.from_json(record)
-    scored = {line["id"] for line in candidates if line["split"] == "validation"}
-    return front if all(point.id in scored for point in front.points) else None
+    for problem in disagreements(record, validated, generations):
+        raise UnreadableRun(f"{folder}: front and ledger do not belong together: {problem}: {_AGAIN}.")
+    return Front.from_json(record)
 
 
 def _lines(folder: Path, name: str, *identity: str) -> tuple[Record, ...]:

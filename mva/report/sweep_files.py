@@ -1,18 +1,31 @@
 """Read a sweep folder: the jobs of a multirun, how each ended and what each found."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from dataclasses import fields as fields_of
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
-from mva.records import SCHEMA_VERSION, write_json
+from mva.records import SCHEMA_VERSION, read_json, write_json
 from mva.report.run_files import RunFiles, UnreadableRun, read_run
+from mva.shapes import fields, list_of, maybe, named, number, one_of, text, whole
 
 OUTCOME = "outcome.json"
 SEARCH = "tune.json"
 
 State = Literal["running", "finished", "failed"]
+
+_OUTCOME = fields(
+    {"schema_version": one_of(SCHEMA_VERSION), "command": text, "number": whole, "overrides": list_of(text)},
+    {
+        "configuration": text,
+        "state": one_of(*get_args(State)),
+        "seconds": maybe(number),
+        "objective": maybe(number),
+        "error": maybe(text),
+    },
+)
+_SEARCH = fields({}, {"reference_point": maybe(named(number, at_least=1)), "reference_point_rule": maybe(text)})
 
 
 @dataclass(frozen=True)
@@ -39,21 +52,29 @@ class Outcome:
 
 
 def read_outcome(folder: Path) -> Outcome | None:
-    """Read a job's record; None if there is none, or one that this version can't read (the job then runs again)."""
+    """Read a job's record; None if there is none, or one that can't be read (the job then runs again)."""
     try:
-        record = json.loads((folder / OUTCOME).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        return checked_outcome(folder)
+    except (FileNotFoundError, UnreadableRun):
         return None
-    if record.pop("schema_version", None) != SCHEMA_VERSION:
-        return None
-    return Outcome(**record)
+
+
+def checked_outcome(folder: Path) -> Outcome:
+    """Read a job's record.
+
+    Raises:
+        UnreadableRun: If it is torn, or no job's record.
+        OSError: If there is none.
+    """
+    record = read_json(folder / OUTCOME, _OUTCOME, mend="run the job again to write it again", error=UnreadableRun)
+    return Outcome(**{field.name: record[field.name] for field in fields_of(Outcome) if field.name in record})
 
 
 @dataclass(frozen=True)
 class Job:
     """A job of the sweep: `label` are the overrides that tell it from the others, `name` its folder in the sweep's.
 
-    `run` are its records, if it finished and has a front.
+    `run` are its records, if it finished and has a front. A record that can't be read has no command and number -1.
     """
 
     name: str
@@ -70,29 +91,37 @@ class Job:
 def read_sweep(folder: Path) -> tuple[Job, ...]:
     """Read all jobs below a sweep folder, in the order of the sweep.
 
+    A job whose records can't be read is one that failed, with what is wrong as its error: it stops no other.
+
     Raises:
-        UnreadableRun: If there is no job in the folder, or a finished job's records are broken.
+        UnreadableRun: If there is no job in the folder.
     """
-    found = [(path.parent, read_outcome(path.parent)) for path in folder.rglob(OUTCOME) if path.parent != folder]
-    jobs = [(place, outcome) for place, outcome in found if outcome is not None]
+    jobs = [_read_job(path.parent) for path in folder.rglob(OUTCOME) if path.parent != folder]
     if not jobs:
         raise UnreadableRun(
             f"{folder} holds neither a run (config.yaml) nor a sweep's jobs ({OUTCOME} in its folders)."
         )
     jobs.sort(key=lambda job: (job[1].number, str(job[0])))
-    labels = labels_of([outcome for _, outcome in jobs])
+    known = [outcome for _, outcome, _ in jobs if outcome.command]
+    labels = dict(zip(map(id, known), labels_of(known), strict=True)) if known else {}
     return tuple(
-        Job(str(place.relative_to(folder)), label or place.name, outcome, _finished_run(place, outcome))
-        for (place, outcome), label in zip(jobs, labels, strict=True)
+        Job(str(place.relative_to(folder)), labels.get(id(outcome)) or place.name, outcome, run)
+        for place, outcome, run in jobs
     )
 
 
 def given_reference_point(folder: Path) -> tuple[dict[str, float], str] | None:
-    """Read the reference point that a search (mva-tune) fixed for all its jobs, and its rule; None if there is none."""
+    """Read the reference point that a search (mva-tune) fixed for all its jobs, and its rule; None if there is none.
+
+    Raises:
+        UnreadableRun: If the search's record can't be read.
+    """
     path = folder / SEARCH
-    record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if not path.is_file():
+        return None
+    record = read_json(path, _SEARCH, mend="start the search again in a new folder", error=UnreadableRun)
     point = record.get("reference_point")
-    return None if point is None else (point, str(record["reference_point_rule"]))
+    return None if point is None else (point, str(record.get("reference_point_rule")))
 
 
 def labels_of(outcomes: Sequence[Outcome], *, seeds: bool = True) -> list[str]:
@@ -104,8 +133,16 @@ def labels_of(outcomes: Sequence[Outcome], *, seeds: bool = True) -> list[str]:
     ]
 
 
-def _finished_run(folder: Path, outcome: Outcome) -> RunFiles | None:
+def _read_job(folder: Path) -> tuple[Path, Outcome, RunFiles | None]:
+    """Read a job's record and, where it finished and has a front, its run."""
+    try:
+        outcome = checked_outcome(folder)
+    except (UnreadableRun, OSError) as error:
+        return folder, Outcome("", -1, (), state="failed", error=str(error)), None
     # What a failed job's folder holds may stem from another configuration, or be half of a run.
     if outcome.state != "finished" or not (folder / "front.json").is_file():
-        return None
-    return read_run(folder)
+        return folder, outcome, None
+    try:
+        return folder, outcome, read_run(folder)
+    except (ValueError, OSError) as error:
+        return folder, replace(outcome, state="failed", error=str(error)), None

@@ -21,8 +21,10 @@ from mva.data.preference import Dialogue, prompt_id
 from mva.data.tokenization import TokenLimits
 from mva.fingerprint import fingerprint
 from mva.models.store import key_of
+from mva.records import read_json
 from mva.rewards.base import RewardContext
 from mva.rewards.features import HiddenFeatures, Pooling
+from mva.shapes import named, number
 
 Array = NDArray[np.float64]
 Report = dict[str, float]
@@ -170,5 +172,5 @@ def _write(folder: Path, weight: Tensor, offset: Tensor, report: Report) -> None
 
 def _read(folder: Path, key: str, features: HiddenFeatures) -> FittedHead:
     head = load_file(folder / "head.safetensors")
-    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    report = read_json(folder / "report.json", named(number), mend=f"remove {folder}: it is made again")
     return FittedHead(key, features, head["weight"], float(head["offset"]), report)

@@ -5,12 +5,15 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from mva.models.adapter_files import load_adapter, save_adapter
 from mva.models.store import Store
 from mva.models.value_vector import ValueVector
+from mva.records import read_json
+from mva.shapes import anything, count, list_of, named, number
 from mva.training.steps import History
 
 _HISTORY = "history.json"
@@ -59,7 +62,16 @@ def stored_vector(store: Store, key: str, *, base: str) -> tuple[ValueVector, Hi
 
 def read_history(folder: Path) -> History:
     """Read the metrics of a stored vector's training."""
-    return [(step, metrics) for step, metrics in json.loads((folder / _HISTORY).read_text(encoding="utf-8"))]
+    lines = read_json(folder / _HISTORY, list_of(_metrics), mend=f"remove {folder}: it is made again")
+    return [(step, metrics) for step, metrics in lines]
+
+
+def _metrics(line: Any) -> None:
+    """Take a step and its metrics."""
+    list_of(anything, at_least=2)(line)
+    step, metrics = line[:2]
+    count(step)
+    named(number)(metrics)
 
 
 def check_finite(vector: ValueVector, *, advice: str = "lower trainer.learning_rate") -> None:

@@ -142,7 +142,7 @@ def test_a_run_that_is_not_finished_is_told(run_folder):
 
 
 @pytest.mark.parametrize(
-    ("content", "sentence"), [("{broken", "is not JSON"), ('{"schema_version": 99}', "schema version 99")]
+    ("content", "sentence"), [("{broken", "is not JSON"), ('{"schema_version": 99}', "schema_version is 99")]
 )
 def test_a_record_that_cannot_be_read_is_named(run_folder, content, sentence):
     (run_folder / "rewards.json").write_text(content)

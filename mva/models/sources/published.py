@@ -1,6 +1,5 @@
 """Where others find a base model: what an adapter's configuration and its card say of it."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -8,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from mva.models.adapter_files import CONFIG
+from mva.records import read_json
+from mva.shapes import fields, maybe, text
 
 UNKNOWN = "unknown"
+_NAMES_ITS_BASE = fields({}, {"base_model_name_or_path": maybe(text), "revision": maybe(text)})
 # The hub's identifiers of the licences of the models that conf/model/ names.
 _LICENSES = {
     "EleutherAI/pythia-160m": "apache-2.0",
@@ -99,7 +101,7 @@ def of_path(path: str, revision: str | None = None, *, home: Path | None = None)
 
 
 def _of_adapter(folder: Path) -> Published:
-    settings = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    settings = read_json(folder / CONFIG, _NAMES_ITS_BASE, mend="save the adapter again")
     name = settings.get("base_model_name_or_path")
     if not name:
         return Published(None, adapters=(str(folder.resolve()),))
