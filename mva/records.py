@@ -45,13 +45,13 @@ def write_json(path: Path, record: object) -> None:
     write_text(path, json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` atomically, in UTF-8.
+def write_text(path: Path, text: str, *, errors: str = "strict") -> None:
+    """Write `text` to `path` atomically, in UTF-8; `errors` says what becomes of half characters.
 
     Raises:
         OSError: If it can't be written; the error names `path`, and what was there before is still there.
     """
-    write_bytes(path, text.encode())
+    write_bytes(path, text.encode(errors=errors))
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -79,12 +79,12 @@ def naming(error: OSError, path: Path) -> OSError:
     return error if error.errno is None else OSError(error.errno, error.strerror, str(path))
 
 
-def trouble_with_file(error: OSError) -> str:
-    """Say in one sentence which file can't be read or written, why, and how to mend it."""
-    mend = _MENDS.get(error.errno or 0)
-    if mend is None:
+def in_one_sentence(error: Exception) -> str:
+    """Say what went wrong; of a disk that refuses: which file can't be read or written, why, and how to mend it."""
+    mend = _MENDS.get(error.errno or 0) if isinstance(error, OSError) else None
+    if mend is None or not isinstance(error, OSError):
         return str(error)
-    return f"{error.filename or 'A file'}: {error.strerror}: {mend}."
+    return f"{error.filename or 'A file can not be written'}: {error.strerror}: {mend}."
 
 
 def read_json(path: Path, shape: Shape, *, mend: str, error: type[ValueError] = BrokenRecord) -> Any:

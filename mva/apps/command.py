@@ -94,13 +94,11 @@ def app(task: Callable[[DictConfig], object]) -> Callable[[], None]:
             if "error" in state:
                 raise state["error"]
         except KeyboardInterrupt:
-            console.print(stop_message(sys.argv), style="yellow", markup=False, highlight=False, soft_wrap=True)
-            sys.exit(130)
+            _stop(console, 130)
         except SystemExit as stopped:
             # Lightning's SIGTERMException is a SystemExit without a status; the shell would see 0, which means success.
             if isinstance(stopped, SIGTERMException) or stopped.code == _TERMINATED:
-                console.print(stop_message(sys.argv), style="yellow", markup=False, highlight=False, soft_wrap=True)
-                sys.exit(_TERMINATED)
+                _stop(console, _TERMINATED)
             raise
         except USER_ERRORS as error:
             if state.get("traced") or wants_traceback(sys.argv[1:]):
@@ -127,4 +125,17 @@ def _with_run(words: list[str]) -> list[str]:
 
 
 def _terminate(_signal: int, _frame: object) -> NoReturn:
+    signal.signal(signal.SIGTERM, _leave)  # whoever asks twice does not wait for what is being tidied up
     sys.exit(_TERMINATED)
+
+
+def _stop(console: Console, code: int) -> NoReturn:
+    """Say how to go on, and leave; from now on Ctrl-C and SIGTERM end the process at once and without a word."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave)
+    console.print(stop_message(sys.argv), style="yellow", markup=False, highlight=False, soft_wrap=True)
+    sys.exit(code)
+
+
+def _leave(number: int, _frame: object) -> NoReturn:
+    os._exit(128 + number)

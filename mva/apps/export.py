@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from mva.apps import assemble
 from mva.apps.command import app
 from mva.apps.export_base import base_of_run, on_plain_base
 from mva.apps.export_folder import check_target, export_folder
+from mva.apps.stored_config import read_config
 from mva.extrapolation.candidate import Candidate
 from mva.models.adapter_files import load_vectors, save_adapter
 from mva.models.disk import bytes_of, require_space
@@ -27,9 +28,17 @@ from mva.models.value_vector import ValueVector
 from mva.names import check_name
 from mva.report.model_card import Export, Form, model_card
 from mva.report.run_files import RunFiles, read_run
+from mva.shapes import anything, fields, named, text
 from mva.terminal import Console
 
 _WORTH_SAYING = 0.01
+_STORED = fields(
+    {},
+    {
+        "data": fields({}, {"values": named(named(anything))}),
+        "model": fields({}, {"dtype": text, "source": named(anything)}),
+    },
+)
 
 
 @app
@@ -49,7 +58,7 @@ def main(config: DictConfig) -> None:
     check_target(to)
     vectors = load_vectors(run.folder / "adapters", list(candidate.coefficients))
     # The stored configuration is data: read for names and numbers, never instantiated.
-    settings: Any = OmegaConf.to_container(OmegaConf.create(run.config))
+    settings: Any = read_config(run.config, where=str(run.folder / "config.yaml"), shape=_STORED)
     vector = composition.compose(vectors, candidate.coefficients)
     base = base_of_run(vectors, settings, run.folder)
     if form == "adapter":

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from mva.apps import assemble
 from mva.apps.command import app
+from mva.apps.folder_lock import writing_if_allowed
 from mva.judging.base import Cost, Question
 from mva.judging.judgement import Judgement, Match
 from mva.judging.pairing import pair_up, responses
@@ -44,6 +45,20 @@ def main(config: DictConfig) -> None:
     """
     if config.run is None:
         raise ValueError("Which run? Give its folder: mva-judge run=outputs/default/2026-11-23_14-05-00-000000")
+    with writing_if_allowed(Path(config.run)) as writable:
+        judgement = _judge(config)
+        if judgement is None:
+            return
+        console, path = Console(), Path(config.run) / "judgement.json"
+        if writable:
+            write_json(path, judgement.to_json())
+        console.print(judgement.table(), crop=False)
+        if writable:
+            console.print(f"Written to {path}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _judge(config: DictConfig) -> Judgement | None:
+    """Ask the judge about every pair; None of a dry run, which says what it would cost."""
     settings, run = config.judge, read_run(Path(config.run))
     other = run if settings.against == "base" else read_run(Path(settings.against))
     judge = assemble.build(settings.by).open(run.folder)
@@ -54,7 +69,7 @@ def main(config: DictConfig) -> None:
     cost, stages = judge.estimate(both_orders(questions)), Stages(run.folder)
     stages.tell([_announcement(cost, len(questions), settings.price_per_million_tokens)])
     if settings.dry_run:
-        return
+        return None
     with stages.bar("Judge", cost.requests or None) as advance:
         judged = iter(judge_pairs(judge, questions, advance))
     labels = {line["id"]: _label(line["coefficients"]) for line in run.candidates}
@@ -62,11 +77,7 @@ def main(config: DictConfig) -> None:
         Match(one.candidate, labels.get(one.candidate, ""), one.opponent, list(islice(judged, len(one.questions))))
         for one in pairings
     ]
-    judgement = Judgement(judge.record, str(settings.against), matches)
-    write_json(run.folder / "judgement.json", judgement.to_json())
-    console = Console()
-    console.print(judgement.table(), crop=False)
-    console.print(f"Written to {run.folder / 'judgement.json'}", markup=False, highlight=False, soft_wrap=True)
+    return Judgement(judge.record, str(settings.against), matches)
 
 
 def _pairings(run: RunFiles, other: RunFiles, settings: DictConfig) -> list[Pairing]:

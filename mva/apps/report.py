@@ -6,24 +6,29 @@ Examples:
     mva-report run=FOLDER report.mirror=true    send its records to the tracker, too
 """
 
+import os
+import sys
 from pathlib import Path
-from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from mva.apps import assemble
 from mva.apps.command import app
+from mva.apps.folder_lock import writing_if_allowed
+from mva.apps.stored_config import read_config
 from mva.apps.sweep import mirror_sweep
 from mva.report.front_view import front_view
 from mva.report.page import write_report
 from mva.report.publish import replay
 from mva.report.run_files import RunFiles, read_run
-from mva.report.sweep_files import read_sweep
 from mva.report.sweep_page import write_sweep
 from mva.report.sweep_tables import sweep_summary
+from mva.report.sweep_view import sweep_view
 from mva.report.tables import summary
 from mva.terminal import Console
 from mva.tracking.base import RunIdentity
+from mva.tracking.guarded import Guarded
+from mva.tracking.local import Local
 
 
 @app
@@ -31,28 +36,45 @@ def main(config: DictConfig) -> None:
     """Write report.html and the figures into the folder `run`: of the run, or of the sweep whose jobs lie in it."""
     if config.run is None:
         raise ValueError("Which run? Give its folder: mva-report run=outputs/default/2026-11-23_14-05-00-000000")
-    folder, console = Path(config.run), Console()
+    folder = Path(config.run)
     if folder.is_dir() and not (folder / "config.yaml").is_file():
-        view = write_sweep(folder, forms=config.report.forms)
-        console.print(sweep_summary(view), crop=False)
-        if config.report.mirror:
-            mirror_sweep(view, config)
-        runs = [job.run for job in read_sweep(folder) if job.run is not None]
+        runs = _report_sweep(folder, config)
     else:
-        write_report(folder, forms=config.report.forms)
-        runs = [read_run(folder)]
-        console.print(summary(runs[0], front_view(runs[0])), crop=False)
+        runs = [_report_run(folder, config)]
+    if config.report.mirror and not all(_mirror(run, config, folder) for run in runs):
+        sys.exit(1)
+
+
+def _report_run(folder: Path, config: DictConfig) -> RunFiles:
+    run = read_run(folder)
+    with writing_if_allowed(folder) as writable:
+        if writable:
+            write_report(folder, forms=config.report.forms)
+    Console().print(summary(run, front_view(run)), crop=False)
+    return run
+
+
+def _report_sweep(folder: Path, config: DictConfig) -> list[RunFiles]:
+    """Report a sweep; its jobs may still be running: what they write is not touched."""
+    writable = os.access(folder, os.W_OK)
+    view = write_sweep(folder, forms=config.report.forms) if writable else sweep_view(folder)
+    Console().print(sweep_summary(view), crop=False)
     if config.report.mirror:
-        for run in runs:
-            _mirror(run, config, group=folder.name if run.folder != folder else None)
+        mirror_sweep(view, config)
+    return [job.run for job in view.jobs if job.run is not None]
 
 
-def _mirror(run: RunFiles, config: DictConfig, *, group: str | None) -> None:
-    """Send the run's records to the tracker."""
-    stored: Any = OmegaConf.to_container(OmegaConf.create(run.config))
-    identity = RunIdentity(run.folder, run.folder.name, group or stored["experiment_name"], "report", stored)
-    with assemble.build(config.tracking).start(identity) as tracker:
+def _mirror(run: RunFiles, config: DictConfig, folder: Path) -> bool:
+    """Send the run's records to the tracker; returns whether that worked (the tracker's guard says what did not)."""
+    spec = assemble.build(config.tracking)
+    if isinstance(spec, Local):
+        Console(stderr=True).print("Nothing is sent: tracking=local has the run's files as they are.")
+        return True
+    stored = read_config(run.config, where=str(run.folder / "config.yaml"))
+    group = folder.name if run.folder != folder else str(stored.get("experiment_name"))
+    with Guarded(spec, RunIdentity(run.folder, run.folder.name, group, "report", stored)) as tracker:
         replay(run.folder, tracker)
+    return not tracker.failed
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """A run's folder: its identity, its environment, and the records that every run leaves."""
 
-import json
 import os
 import platform
 import subprocess
@@ -12,9 +11,11 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from mva.apps.stored_config import read_config
 from mva.data.preference import ValueData
 from mva.fingerprint import fingerprint
-from mva.records import SCHEMA_VERSION, write_json
+from mva.records import SCHEMA_VERSION, read_json, write_json, write_text
+from mva.report.run_shapes import RECORDS
 
 _EXECUTION_ONLY = ("paths", "tracking", "report", "hydra", "tune", "serve", "judge", "data_changed", "debug")
 # Keys that there are no more, as they always were: so folders and jobs of earlier versions stay the same.
@@ -32,15 +33,18 @@ def open_run_folder(folder: Path, config: DictConfig) -> Path:
 
     Raises:
         FolderInUse: If the folder holds another configuration's run; its results would be mixed with ours.
+        BrokenConfig: If the configuration in it can't be read. An empty one, which a killed run of an earlier version
+            may have left, counts as none.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "config.yaml"
-    if path.exists() and not _same_run(OmegaConf.load(path), config):
+    stored = _stored(path)
+    if stored is not None and not _same_run(stored, config):
         raise FolderInUse(
             f"{folder} holds a run of another configuration: choose another hydra.run.dir "
             "(of a multirun: hydra.sweep.dir)."
         )
-    path.write_text(OmegaConf.to_yaml(config, resolve=True), encoding="utf-8")
+    write_text(path, OmegaConf.to_yaml(config, resolve=True))
     write_json(folder / "environment.json", environment(int(config.seed)))
     return folder
 
@@ -57,7 +61,8 @@ def check_data(folder: Path, fingerprints: Mapping[str, str], *, on_change: str)
     if on_change not in ("refuse", "continue"):
         raise ValueError(f"data_changed is '{on_change}': choose refuse or continue.")
     path = folder / "data.json"
-    record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    mend = "delete it, if the data is still that of the run here"
+    record = read_json(path, RECORDS["data"], mend=mend) if path.exists() else {}
     before = {value: facts.get("fingerprint") for value, facts in record.get("values", {}).items()}
     changed = [value for value, mark in fingerprints.items() if before.get(value) not in (None, mark)]
     if changed and on_change == "refuse":
@@ -90,6 +95,14 @@ def environment(seed: int) -> dict[str, object]:
     }
 
 
+def _stored(path: Path) -> dict[str, Any] | None:
+    """Read the configuration of the run that the folder holds; None without any."""
+    written = path.read_bytes() if path.exists() else b""
+    if not written.strip(b"\0 \r\n\t"):
+        return None
+    return read_config(written.decode(errors="replace"), where=str(path))
+
+
 def identity(config: object) -> str:
     """Hash what a configuration says about the results; where they go and how they are shown plays no part.
 
@@ -97,6 +110,10 @@ def identity(config: object) -> str:
     """
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
+    return _identity(plain)
+
+
+def _identity(plain: Mapping[Any, Any]) -> str:
     about = {name: node for name, node in plain.items() if name not in _EXECUTION_ONLY and node != {}}
     for group, dropped in _DROPPED.items():
         if isinstance(about.get(group), dict):
@@ -104,10 +121,13 @@ def identity(config: object) -> str:
     return fingerprint(about)
 
 
-def _same_run(stored: object, config: DictConfig) -> bool:
+def _same_run(before: dict[str, Any], config: DictConfig) -> bool:
     """Compare what two configurations say about the results; keys that the stored one's version lacked don't count."""
-    before, now = OmegaConf.to_container(stored, resolve=True), OmegaConf.to_container(config, resolve=True)
-    return identity(OmegaConf.create(_with_new_keys(before, now))) == identity(config)
+    now: Any = OmegaConf.to_container(config, resolve=True)
+    try:
+        return _identity(_with_new_keys(before, now)) == _identity(now)
+    except ValueError:
+        return False  # what can't be hashed was no run's
 
 
 def _with_new_keys(before: Any, now: Any) -> Any:

@@ -17,11 +17,12 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from mva.apps import assemble
 from mva.apps.command import app
 from mva.apps.errors import MENDABLE
+from mva.apps.stored_config import read_config
 from mva.composition.linear import Linear
 from mva.evaluation.generation import GenerationSpec
 from mva.extrapolation.space import CoefficientSpace
@@ -29,6 +30,7 @@ from mva.models.adapter_files import load_vectors, vector_names
 from mva.report.run_files import RunFiles, read_run
 from mva.serving.page import front_data, render_page
 from mva.serving.speaker import Speaker
+from mva.shapes import anything, fields, list_of, named, text
 from mva.terminal import Console
 
 try:
@@ -41,6 +43,16 @@ except ImportError as error:
         raise
     sys.stderr.write("mva-serve needs the extra 'serve': pip install 'mva[serve]' (starlette and uvicorn).\n")
     raise SystemExit(MENDABLE) from error
+
+_STORED = fields(
+    {
+        "composition": fields({"_target_": text}),
+        "value": fields({"names": list_of(text)}),
+        "model": fields({"dtype": text, "source": fields({"_target_": text})}),
+        "evaluation": fields({"generation": named(anything)}),
+        "extrapolation": named(anything),
+    }
+)
 
 
 @app
@@ -86,7 +98,7 @@ def _warning(host: str, port: int, hosts: Sequence[str]) -> str:
 
 def _speaker(run: RunFiles, config: DictConfig) -> Speaker:
     # The stored configuration is data: read for its numbers and names, never instantiated.
-    stored: Any = OmegaConf.to_container(OmegaConf.create(run.config))
+    stored: Any = read_config(run.config, where=str(run.folder / "config.yaml"), shape=_STORED)
     composition = stored["composition"]["_target_"]
     if composition != f"{Linear.__module__}.{Linear.__qualname__}":
         raise ValueError(
@@ -105,7 +117,11 @@ def _speaker(run: RunFiles, config: DictConfig) -> Speaker:
     generation = {name: setting for name, setting in stored["evaluation"]["generation"].items() if name != "_target_"}
     if config.serve.max_new_tokens is not None:
         generation["max_new_tokens"] = int(config.serve.max_new_tokens)
-    return Speaker(backbone, vectors, CoefficientSpace(names, **stored["extrapolation"]), GenerationSpec(**generation))
+    try:
+        space, spec = CoefficientSpace(names, **stored["extrapolation"]), GenerationSpec(**generation)
+    except TypeError as error:
+        raise ValueError(f"{run.folder / 'config.yaml'} has settings that this mva does not know ({error}).") from error
+    return Speaker(backbone, vectors, space, spec)
 
 
 def _check_template(stored: Mapping[str, Any], given: DictConfig) -> None:

@@ -17,11 +17,13 @@ from omegaconf import DictConfig
 
 from mva.apps import assemble
 from mva.apps.errors import sentence
+from mva.apps.folder_lock import FolderBusy, writing
 from mva.apps.resume import remember
 from mva.apps.run_folder import identity
 from mva.apps.streams import guard_streams
+from mva.records import in_one_sentence, write_text
 from mva.report.publish import publish_sweep
-from mva.report.sweep_files import OUTCOME, Outcome, read_outcome
+from mva.report.sweep_files import OUTCOME, Outcome, outcome_of, read_outcome
 from mva.report.sweep_page import write_sweep
 from mva.report.sweep_tables import sweep_summary
 from mva.report.sweep_view import SweepView
@@ -96,8 +98,20 @@ def mirror_sweep(view: SweepView, config: DictConfig) -> None:
 
 
 def _run(task: Task, config: DictConfig, started: Outcome, folder: Path) -> object:
+    label = " ".join(started.overrides)
+    try:
+        with writing(folder):
+            return _run_locked(task, config, started, folder)
+    except (FolderBusy, OSError) as error:  # how that job ended is for the other process to record, or can't be
+        Console(stderr=True).print(
+            f"Left out: {label}: {in_one_sentence(error)}", markup=False, highlight=False, style="red"
+        )
+        return math.nan
+
+
+def _run_locked(task: Task, config: DictConfig, started: Outcome, folder: Path) -> object:
     console, label, start = Console(stderr=True), " ".join(started.overrides), time.perf_counter()
-    before = read_outcome(folder)
+    before = outcome_of(folder)
     try:
         started = replace(started, configuration=identity(config))
         if before is not None and _done(before, started):
@@ -108,7 +122,7 @@ def _run(task: Task, config: DictConfig, started: Outcome, folder: Path) -> obje
     except Exception as error:
         summary = f"{type(error).__name__}: {sentence(error, started.overrides)}"
         console.print(f"Failed: {label}: {summary}", markup=False, highlight=False, style="red")
-        (folder / "traceback.txt").write_text(visible(traceback.format_exc()), encoding="utf-8")
+        write_text(folder / "traceback.txt", visible(traceback.format_exc()))
         replace(started, state="failed", error=summary, seconds=_since(start)).write(folder)
         return math.nan
     number = float(objective) if isinstance(objective, int | float) else None

@@ -11,6 +11,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from mva.apps import assemble
+from mva.apps.folder_lock import writing
 from mva.apps.run_folder import check_data, data_fingerprint, open_run_folder
 from mva.data.checks import DataReport
 from mva.data.preference import ValueData
@@ -153,26 +154,30 @@ class Workflow:
 
 @contextmanager
 def open_workflow(config: DictConfig, *, job_type: JobType) -> Iterator[Workflow]:
-    """Check the configuration, open the run folder, read the data, load the model, start tracking."""
+    """Check the configuration, open and lock the run folder, read the data, load the model, start tracking."""
     experiment = assemble.experiment(config)
     experiment.check_machine()
     spec = assemble.build(config.tracking)
     seed_everything(experiment.seed)
-    folder = open_run_folder(_from_here(Path(HydraConfig.get().runtime.output_dir)), config)
-    stages = Stages(folder)
-    with stages.stage("Read the data"):
-        data = _read_data(experiment, stages, folder, on_change=config.data_changed)
-    with stages.stage("Load the model"):
-        backbone = _load_model(experiment, stages, folder)
-        for value, pairs in data.items():
-            data[value], skipped = renderable(pairs, backbone.template.rendering, on_bad_row=experiment.data.on_bad_row)
-            stages.tell(f"{value}: {line}" for line in examples(skipped))
-    plain: Any = OmegaConf.to_container(config, resolve=True)
-    identity = RunIdentity(folder, folder.name, _group(config), job_type, plain)
-    with Composite(tuple(dict.fromkeys([Local(), spec]))).start(identity) as tracker:
-        session = Session(experiment, backbone, data, stages)
-        check_session(session)
-        yield Workflow(session, folder, tracker, figure_forms=list(config.report.forms))
+    folder = _from_here(Path(HydraConfig.get().runtime.output_dir))
+    with writing(folder):
+        open_run_folder(folder, config)
+        stages = Stages(folder)
+        with stages.stage("Read the data"):
+            data = _read_data(experiment, stages, folder, on_change=config.data_changed)
+        with stages.stage("Load the model"):
+            backbone = _load_model(experiment, stages, folder)
+            for value, pairs in data.items():
+                data[value], skipped = renderable(
+                    pairs, backbone.template.rendering, on_bad_row=experiment.data.on_bad_row
+                )
+                stages.tell(f"{value}: {line}" for line in examples(skipped))
+        plain: Any = OmegaConf.to_container(config, resolve=True)
+        identity = RunIdentity(folder, folder.name, _group(config), job_type, plain)
+        with Composite(tuple(dict.fromkeys([Local(), spec]))).start(identity) as tracker:
+            session = Session(experiment, backbone, data, stages)
+            check_session(session)
+            yield Workflow(session, folder, tracker, figure_forms=list(config.report.forms))
 
 
 def _read_data(experiment: Experiment, stages: Stages, folder: Path, *, on_change: str) -> dict[str, ValueData]:

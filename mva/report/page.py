@@ -1,6 +1,7 @@
 """One self-contained page from a run folder: no network, opens from disk."""
 
 import csv
+import io
 from base64 import b64encode
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from plotly import io as plotly_io
 from plotly.offline import get_plotlyjs
 
+from mva.records import write_text
 from mva.report.chooser import chooser
 from mva.report.figures import draw_front, draw_hypervolume, draw_training, save
 from mva.report.front_view import extremes, front_view, hypervolume_curve, side_by_side
@@ -40,8 +42,9 @@ def write_report(folder: Path, *, forms: Sequence[str] = ("svg", "pdf")) -> Path
         if figure is not None
     }
     columns, rows = front_rows(view)
-    with (folder / "front.csv").open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        csv.writer(file).writerows([columns, *rows])
+    table = io.StringIO(newline="")
+    csv.writer(table).writerows([columns, *rows])
+    write_text(folder / "front.csv", table.getvalue(), errors="backslashreplace")
     shown = extremes(view)
     environment = Environment(
         loader=PackageLoader("mva.report", "."), autoescape=select_autoescape(default=True), trim_blocks=True
@@ -62,7 +65,7 @@ def write_report(folder: Path, *, forms: Sequence[str] = ("svg", "pdf")) -> Path
         samples=side_by_side(run, shown),
     )
     path = folder / "report.html"
-    path.write_text(page, encoding="utf-8", errors="backslashreplace")  # half a character is no UTF-8
+    write_text(path, page, errors="backslashreplace")  # half a character is no UTF-8
     return path
 
 

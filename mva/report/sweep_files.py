@@ -133,6 +133,12 @@ def labels_of(outcomes: Sequence[Outcome], *, seeds: bool = True) -> list[str]:
     ]
 
 
+def outcome_of(folder: Path) -> Outcome | None:
+    """Read how a job stands; one that finished, but whose records can't be read, failed. None without a record."""
+    outcome = _read_job(folder)[1] if (folder / OUTCOME).is_file() else None
+    return outcome if outcome is not None and outcome.command else None
+
+
 def _read_job(folder: Path) -> tuple[Path, Outcome, RunFiles | None]:
     """Read a job's record and, where it finished and has a front, its run."""
     try:

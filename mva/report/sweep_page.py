@@ -8,7 +8,7 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, select_autoescape
 from plotly.offline import get_plotlyjs
 
-from mva.records import write_json
+from mva.records import write_json, write_text
 from mva.report.figures import save
 from mva.report.sweep_figures import draw_sweep, style_of
 from mva.report.sweep_files import Job
@@ -57,7 +57,7 @@ def write_sweep(folder: Path, *, forms: Sequence[str] = ()) -> SweepView:
         settings=[[(row.label, *setting_cells(row)) for row in setting_rows(front)] for front in view.fronts],
         job_data={one.job.name: _data(one) for front in view.fronts for one in front.jobs},
     )
-    (folder / "report.html").write_text(page, encoding="utf-8", errors="backslashreplace")
+    write_text(folder / "report.html", page, errors="backslashreplace")
     return view
 
 

@@ -1,6 +1,7 @@
 """The same facts as plain files in the run folder."""
 
 import json
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,9 +22,10 @@ class LocalTracker:
         (folder / "metrics.jsonl").write_text("", encoding="utf-8")  # a resumed run logs its stored metrics anew
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
-        """Append one line: step, time (seconds since 1970) and the metrics."""
+        """Append one line: step, time (seconds since 1970) and the metrics that are finite."""
+        finite = {name: number for name, number in metrics.items() if math.isfinite(number)}
         with (self._folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, "time": round(time.time(), 3), **metrics}) + "\n")
+            file.write(json.dumps({"step": step, "time": round(time.time(), 3), **finite}) + "\n")
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Tables are in the run folder already."""
