@@ -27,7 +27,7 @@ def _thoughts(value: Any) -> None:
 
 
 _INTERVAL = {"low": number, "high": number}
-_REWARD = fields({"kind": text, "key": text, "accuracy": number, "n_pairs": count, **_INTERVAL})
+_REWARD = fields({"key": text, "accuracy": number, "n_pairs": count, **_INTERVAL}, {"kind": text})
 _COST = fields({"pairs": number, "seconds": number})
 _DEPENDENCE = fields(
     {

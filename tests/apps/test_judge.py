@@ -47,7 +47,8 @@ def make_run(tmp_path):
         front = json.loads((folder / "front.json").read_text())
         base = {"id": BASE.id, "scores": dict(scored[0].scores), "scores_held_out": None}
         write_json(folder / "front.json", {**front, "base": base})
-        rewards = {value: {"key": reward_key} for value in ("helpful", "brief")}
+        reward = {"key": reward_key, "accuracy": 0.9, "low": 0.8, "high": 0.95, "n_pairs": 40}
+        rewards = dict.fromkeys(("helpful", "brief"), reward)
         write_json(folder / "rewards.json", {"schema_version": 1, "rewards": rewards})
         return folder
 
