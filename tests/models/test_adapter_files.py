@@ -94,7 +94,9 @@ def test_a_scaling_that_is_no_finite_number_from_zero_is_refused(folder, scaling
     record = json.loads((folder / "mva_vector.json").read_text())
     record["scalings"][Q1] = scaling
     (folder / "mva_vector.json").write_text(json.dumps(record))
-    with pytest.raises(BrokenAdapter, match=r"the scaling .* of model\.layers\.1"):
+    with pytest.raises(
+        BrokenAdapter, match=r"the scaling .* of model\.layers\.1|holds (NaN|Infinity)|scalings is 1000"
+    ):
         load_adapter(folder)
 
 
@@ -102,8 +104,8 @@ def test_a_scaling_that_is_no_finite_number_from_zero_is_refused(folder, scaling
     ("text", "sentence"),
     [
         ("{", "not JSON"),
-        ("[" * 100_000, "not JSON"),
-        ("[]", "no JSON object"),
+        ("[" * 100_000, "nested too deeply"),
+        ("[]", "not an object"),
         ('{"value": "x"}', "lacks base, key, metadata"),
     ],
 )
