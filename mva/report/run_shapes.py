@@ -65,8 +65,10 @@ _PRESERVED = fields(
     }
 )
 _VALUE_DATA = fields(
-    {"counts": fields({"train": count, "validation": count, "test": count}), "longer_is_chosen": number},
-    {"problems": named(count), "fingerprint": text},
+    {
+        "counts": fields({"train": count, "validation": count, "test": count}),
+    },
+    {"longer_is_chosen": number, "problems": named(count), "fingerprint": text},
 )
 _POINT = fields(
     {
