@@ -25,7 +25,6 @@ _BATCHES_PER_CHUNK = 4
 Text = tuple[Dialogue, str]
 Row = tuple[Candidate, Dialogue]
 
-
 NOT_FINITE = "the model's logits are not finite with these coefficients"
 
 
@@ -107,7 +106,7 @@ class Evaluator:
         with self.bar(f"Candidates, {self.split} prompts", len(rows)) as advance:
             for chunk in self._chunks(rows):
                 self._answer([row for row in chunk if row[0].id not in self.failed], advance)
-                self._settle(missing.values())
+                self._settle({candidate.id: candidate for candidate, _ in chunk}.values())
         return [self._scored[candidate.id] for candidate in candidates if candidate.id in self._scored]
 
     @cached_property

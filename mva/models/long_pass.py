@@ -68,8 +68,8 @@ class LongPass:
         """Read the parts from the beginning up to the first gap; returns them and the batch that is missing."""
         parts: list[Tensor] = []
         first = 0
-        while (found := self._from(first)) is not None:
-            rows, first = found
+        while (part := self._from(first)) is not None:
+            rows, first = part
             parts.append(rows)
             advance(len(rows))
         return parts, first
