@@ -12,6 +12,7 @@ fraction, but true and false are no numbers, and 4.0 is no whole number.
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +20,8 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 MANY = 10**9
+# No text holds these, nor any path: but U+DC80 to U+DCFF are bytes of file names in other encodings (PEP 383).
+_UNUSABLE = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")
 _LONGEST = 60  # characters of a setting that a sentence quotes
 
 
@@ -97,12 +100,8 @@ Positive = Annotated[float, Bounds(0, above=True)]
 NotNegative = Annotated[float, Bounds(0)]
 Share = Annotated[float, Bounds(0, 1)]
 _NOUNS: dict[Any, str] = {
-    int: "a whole number",
-    float: "a number",
-    str: "text",
-    bool: "true or false",
-    NoneType: "null",
-}
+    int: "a whole number", float: "a number", str: "text", bool: "true or false", NoneType: "null"
+}  # fmt: skip
 
 
 class Fault(NamedTuple):
@@ -235,7 +234,7 @@ def _is_of_kind(value: object, kind: Any, parts: Sequence[Any]) -> bool:
     if kind in (int, float):
         return isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
     if kind is str:
-        return isinstance(value, str) and not any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in value)
+        return isinstance(value, str) and not _UNUSABLE.search(value)
     if kind is Sequence:
         return isinstance(value, list | tuple)
     if isinstance(kind, type) and getattr(kind, "_is_protocol", False):

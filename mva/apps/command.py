@@ -2,7 +2,9 @@
 
 import functools
 import os
+import shutil
 import signal
+import subprocess
 import sys
 import traceback
 from collections.abc import Callable
@@ -51,8 +53,8 @@ def app(task: Callable[[DictConfig], object]) -> Callable[[], None]:
 
     Its `--help` opens with the docstring of its module: what it does, then `Examples:`.
     A mistake that the user can mend is printed as one sentence (debug.traceback=true shows the traceback) and exits
-    with 2, a mistake of ours with its traceback and 1; Ctrl-C exits with 130 and SIGTERM with 143, so that a scheduler
-    never takes a stopped run for a finished one.
+    with 2, a mistake of ours with its traceback and 1; Ctrl-C exits with 130, SIGTERM and SIGUSR1 with 143, so that
+    a scheduler never takes a stopped run for a finished one; SIGUSR1 queues a SLURM job again.
     """
     state: dict[str, Any] = {}
 
@@ -85,6 +87,8 @@ def app(task: Callable[[DictConfig], object]) -> Callable[[], None]:
         guard_streams()
         console = Console(stderr=True)
         signal.signal(signal.SIGTERM, _terminate)
+        if hasattr(signal, "SIGUSR1"):  # Windows has none
+            signal.signal(signal.SIGUSR1, _requeue)
         if command_of(task) in READERS["run"]:
             sys.argv[1:] = _with_run(sys.argv[1:])
         try:
@@ -127,6 +131,15 @@ def _with_run(words: list[str]) -> list[str]:
 def _terminate(_signal: int, _frame: object) -> NoReturn:
     signal.signal(signal.SIGTERM, _leave)  # whoever asks twice does not wait for what is being tidied up
     sys.exit(_TERMINATED)
+
+
+def _requeue(number: int, frame: object) -> NoReturn:
+    """Stop as on SIGTERM, and under SLURM queue the job again: `#SBATCH --signal=USR1@120` warns of the time limit."""
+    array, task = (os.environ.get(name) for name in ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID"))
+    job = f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID")
+    if job and shutil.which("scontrol"):
+        subprocess.run(["scontrol", "requeue", job], check=False)
+    _terminate(number, frame)
 
 
 def _stop(console: Console, code: int) -> NoReturn:

@@ -47,8 +47,11 @@ _MENDS = {
     errno.EROFS: "choose a place that can be written",
     errno.ENOSPC: "free some space, or choose another disk",
     errno.EDQUOT: "free some of your quota, or choose another disk",
+    errno.EFBIG: "raise the limit on file sizes (ulimit -f), or choose another disk",
     errno.ENAMETOOLONG: "choose a shorter name",
 }
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 def wants_traceback(words: Sequence[str]) -> bool:
@@ -129,10 +132,11 @@ def _of_omegaconf(error: Any, words: Sequence[str]) -> str:
     return f"{_cut(key)}: {text.splitlines()[0]}: mend it on the command line, or in the file that sets it."
 
 
-def _of_system(error: Any, _words: Sequence[str]) -> str:
-    if error.errno is None or error.filename is None:
+def _of_system(error: Any, words: Sequence[str]) -> str:
+    if error.errno is None or (error.filename is None and error.errno not in _NO_ROOM):
         return str(error) or type(error).__name__
-    return f"{error.filename}: {error.strerror}: {_MENDS.get(error.errno, 'check the path and its disk')}."
+    where = error.filename or f"A file in {_word_value('hydra.run.dir', words) or 'the run folder'} or the cache"
+    return f"{where}: {error.strerror}: {_MENDS.get(error.errno, 'check the path and its disk')}."
 
 
 def _of_yaml(error: Any, _words: Sequence[str]) -> str:
@@ -170,6 +174,10 @@ def _of_memory(error: Any, _words: Sequence[str]) -> str:
 
 def _of_encoding(error: Any, _words: Sequence[str]) -> str:
     return f"A file that was read is no UTF-8 ({_one_line(error)}): save it as UTF-8."
+
+
+def _word_value(key: str, words: Sequence[str]) -> str | None:
+    return next((word.partition("=")[2] for word in words if word.startswith(f"{key}=")), None)
 
 
 def _of_group(words: Sequence[str], conf: Path) -> str | None:

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback, Timer
 from torch import Tensor
@@ -227,13 +228,18 @@ class VectorFitter:
             accumulate_grad_batches=self.recipe.accumulate,
             gradient_clip_val=self.recipe.max_grad_norm,
             callbacks=list(callbacks),
-            plugins=[AtomicCheckpointIO()],
+            plugins=[AtomicCheckpointIO(), *_cluster()],
             enable_checkpointing=bool(execution.checkpoint_every),
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
             logger=False,
         )
+
+
+def _cluster() -> list[SLURMEnvironment]:
+    """Keep Lightning from requeueing a SLURM job: its checkpoint in the working directory holds one vector alone."""
+    return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
 
 
 def _fingerprint(pairs: Sequence[TokenizedPair]) -> str:

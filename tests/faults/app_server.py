@@ -1,7 +1,8 @@
 """Starts apps in forked children: the imports are paid once, and every app is still a real process of its own.
 
 Reads requests as JSON lines on stdin and answers each with one line on stdout. A request is
-`{"app": "run", "words": [...], "env": {...}, "cwd": "...", "log": "...", "stop": {...} or null}`. With
+`{"app": "run", "words": [...], "env": {...}, "cwd": "...", "log": "...", "stop": {...} or null, "largest_file": n or
+null}`; no file may grow beyond `largest_file` bytes. With
 `stop = {"signal": 9, "at_write": k}` the child sends itself the signal before the k-th time that it opens a file for
 writing, renames, deletes or makes something; with `"after_seconds": s` the parent sends it. The answer holds the exit
 status (negative: the signal) and the number of such operations. With `stop = {"clock": s, "at_write": k}` the child's clock jumps by `s` seconds
@@ -11,6 +12,7 @@ there, instead of a signal.
 import importlib
 import json
 import os
+import resource
 import signal
 import sys
 import time
@@ -58,6 +60,9 @@ def child(request: dict, report: int) -> None:
     sys.stdin.close()
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
+    if request["largest_file"] is not None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # the write fails instead, as on a full disk
+        resource.setrlimit(resource.RLIMIT_FSIZE, (request["largest_file"], request["largest_file"]))
     sys.argv = [f"mva-{request['app']}", *request["words"]]
     sys.addaudithook(CountedWrites(request["stop"], report))
     try:

@@ -54,11 +54,13 @@ class Apps:
         path = self.home / "terminal.txt"
         return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
-    def __call__(self, *words: str, app: str = "run", stop: dict[str, Any] | None = None) -> dict[str, int]:
+    def __call__(
+        self, *words: str, app: str = "run", stop: dict[str, Any] | None = None, largest_file: int | None = None
+    ) -> dict[str, int]:
         """Run an app to its end; returns its exit status and how many operations changed files."""
         request = {
             "app": app, "words": words, "cwd": str(self.home), "log": str(self.home / "terminal.txt"), "stop": stop,
-            "env": {"MVA_CACHE": "cache", **self.env},
+            "env": {"MVA_CACHE": "cache", **self.env}, "largest_file": largest_file,
         }  # fmt: skip
         assert self.server.stdin is not None
         assert self.server.stdout is not None
