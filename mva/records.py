@@ -14,6 +14,7 @@ from mva.shapes import Mismatch, Shape
 
 SCHEMA_VERSION = 1
 DRAFTS = ".*.draft"
+LARGEST_RECORD = 1 << 28  # bytes; a file that claims more would take the memory of who reads it
 
 _ELSEWHERE = "write elsewhere (hydra.run.dir for a run, paths.cache for the cache)"
 _MENDS = {
@@ -95,7 +96,20 @@ def read_json(path: Path, shape: Shape, *, mend: str, error: type[ValueError] = 
             no JSON, or of another shape.
         OSError: If it can't be read.
     """
-    return parse_json(path.read_bytes(), shape, where=str(path), mend=mend, error=error)
+    return parse_json(read_whole(path, mend=mend, error=error), shape, where=str(path), mend=mend, error=error)
+
+
+def read_whole(path: Path, *, mend: str, error: type[ValueError] = BrokenRecord) -> bytes:
+    """Read a record's bytes.
+
+    Raises:
+        ValueError: Of the class `error`, if the file is far larger than any record.
+        OSError: If it can't be read.
+    """
+    size = path.stat().st_size
+    if size > LARGEST_RECORD:
+        raise error(f"{path} has {size} bytes, more than a record of at most {LARGEST_RECORD}: {mend}.")
+    return path.read_bytes()
 
 
 def parse_json(content: bytes, shape: Shape, *, where: str, mend: str, error: type[ValueError] = BrokenRecord) -> Any:

@@ -19,6 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
+from mva.apps.dotted import with_dotted_names
 from mva.apps.errors import BUG, MENDABLE, REPORT, USER_ERRORS, sentence, wants_traceback
 from mva.apps.help import READERS, check_keys, command_of, suggestion, words_of
 from mva.apps.hydra_nodes import guarded
@@ -63,6 +64,7 @@ def app(task: Callable[[DictConfig], object]) -> Callable[[], None]:
         check_keys(task)
         if OmegaConf.select(config, "debug.traceback") is True:
             state["traced"] = True  # an experiment's file may ask for it, too
+        config = with_dotted_names(config)
         check_groups(config)
         hydra_config = HydraConfig.get()
         if hydra_config.mode != RunMode.MULTIRUN:  # of a multirun SweepReport notes the folder

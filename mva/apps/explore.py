@@ -11,9 +11,11 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from mva.apps import assemble
 from mva.apps.brought import configured_for_adapters, read_adapters, vectors_of
 from mva.apps.command import app
 from mva.apps.workflow import Workflow, open_workflow
+from mva.folders import check_folder
 from mva.models.adapter_files import load_vectors
 from mva.models.foreign_adapters import PeftAdapter
 from mva.models.value_vector import ValueVector
@@ -28,6 +30,8 @@ def main(config: DictConfig) -> float:
     """
     config = configured_for_adapters(config)
     adapters = read_adapters(config)
+    if config.run is not None:
+        load_vectors(_adapters_of(config), assemble.experiment(config).space.values)  # refused before a model is loaded
     with open_workflow(of_one_candidate(config), job_type="explore") as workflow:
         if config.run is None and not adapters and not config.coefficients:
             return workflow.explore(workflow.train()).hypervolume
@@ -56,7 +60,14 @@ def _vectors(workflow: Workflow, config: DictConfig, adapters: Mapping[str, Peft
 
 def _of_run(workflow: Workflow, config: DictConfig) -> Sequence[ValueVector]:
     base = workflow.session.backbone.fingerprint
-    return load_vectors(Path(config.run) / "adapters", workflow.session.experiment.space.values, expect_base=base)
+    return load_vectors(_adapters_of(config), workflow.session.experiment.space.values, expect_base=base)
+
+
+def _adapters_of(config: DictConfig) -> Path:
+    folder = Path(config.run)
+    if not (folder / "adapters").is_dir():
+        raise ValueError(f"run is {folder}, which holds no adapters/: name the folder of a run that trained vectors.")
+    return check_folder(folder) / "adapters"
 
 
 def _of_store(workflow: Workflow) -> Sequence[ValueVector]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from mva.folders import check_folder
 from mva.records import DRAFTS
 from mva.terminal import Console
 
@@ -28,8 +29,10 @@ def writing(folder: Path) -> Iterator[None]:
 
     Raises:
         FolderBusy: If another process has it; the sentence names it.
+        UnsafeFolder: If something in the folder leads out of it.
         OSError: If the folder can't be written.
     """
+    check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder.resolve() / LOCK, is_singleton=True)
     try:

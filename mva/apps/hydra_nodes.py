@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import hydra._internal.hydra as composing
@@ -21,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from mva.apps.hydra_logging import check_logging
 from mva.apps.job_folder import inside_sweep
 from mva.apps.targets import PLUGINS, ForbiddenTarget, check_target, plugin_packages, targets_in
+from mva.folders import check_folder
 from mva.names import check_name
 
 Given = Mapping[str, object]
@@ -71,6 +73,7 @@ class GuardedLoader(ConfigLoaderImpl):
         Raises:
             ForbiddenTarget: If the `hydra` node names code that is neither shipped nor of MVA_PLUGINS.
             BadName: If the job's or the output subfolder's name leaves the run's folder.
+            UnsafeFolder: If something in the named folder leads out of it: Hydra writes there before any task starts.
         """
         config: DictConfig = super().load_configuration(config_name, overrides, *args, **kwargs)
         parsed = OverridesParser.create().parse_overrides(overrides)
@@ -81,6 +84,10 @@ class GuardedLoader(ConfigLoaderImpl):
         check_hydra(config, {override.key_or_group: override.value() for override in given})
         sweep: Any = OmegaConf.to_container(config.hydra.sweep)
         config.hydra.sweep.subdir = inside_sweep(sweep["subdir"])
+        alone: Any = OmegaConf.to_container(config.hydra.run)
+        for home in (sweep["dir"], alone["dir"]):
+            if "${" not in str(home):  # else it is named after the time, and new
+                check_folder(Path(str(home)))
         return config
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:

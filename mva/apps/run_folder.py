@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from mva.apps.stored_config import read_config
 from mva.data.preference import ValueData
 from mva.fingerprint import fingerprint
-from mva.records import SCHEMA_VERSION, read_json, write_json, write_text
+from mva.records import SCHEMA_VERSION, read_json, read_whole, write_json, write_text
 from mva.report.run_shapes import RECORDS
 
 _EXECUTION_ONLY = ("paths", "tracking", "report", "hydra", "tune", "serve", "judge", "data_changed", "debug")
@@ -97,7 +97,7 @@ def environment(seed: int) -> dict[str, object]:
 
 def _stored(path: Path) -> dict[str, Any] | None:
     """Read the configuration of the run that the folder holds; None without any."""
-    written = path.read_bytes() if path.exists() else b""
+    written = read_whole(path, mend="restore it, or delete it") if path.exists() else b""
     if not written.strip(b"\0 \r\n\t"):
         return None
     return read_config(written.decode(errors="replace"), where=str(path))

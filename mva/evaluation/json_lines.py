@@ -5,6 +5,7 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,6 +15,7 @@ from mva.shapes import Shape, anything, list_of, named
 
 _BLOCK = 1 << 16
 _BATCH = 64
+_LONGEST = 1 << 26  # bytes of a line; what claims more would take the memory of who reads it
 _ANY_OBJECT = named(anything)
 
 
@@ -77,7 +79,11 @@ class JsonLines:
     def _lines(self, file: BinaryIO) -> Iterator[bytes]:
         """Yield the finished lines that are there now; what is added from now on is not looked at."""
         left = os.fstat(file.fileno()).st_size
-        for number, line in enumerate(file, start=1):
+        for number, line in enumerate(iter(partial(file.readline, _LONGEST), b""), start=1):
+            if len(line) == _LONGEST:
+                raise DamagedLedger(
+                    f"{self.path}:{number} is longer than any line of a run: delete it, or start in a new folder."
+                )
             left -= len(line)
             if left <= 0 and not _finished(line):
                 self._warn(number)

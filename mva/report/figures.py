@@ -3,6 +3,7 @@
 import textwrap
 from collections import defaultdict
 from collections.abc import Sequence
+from io import BytesIO
 from itertools import combinations
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from mva.records import write_bytes
 from mva.report.front_view import BASE, CORNER, CandidateView, FrontView
 from mva.report.run_files import Record
 
@@ -81,7 +83,9 @@ def save(figure: Figure, folder: Path, name: str, *, forms: Sequence[str] = ("sv
     figure.set_layout_engine("none")  # laid out once, not again for every form
     dpi = min(160.0, 3600 / max(figure.get_size_inches()))  # a page with all pairs of many values stays small
     for form in {"png", *forms}:
-        figure.savefig(folder / f"{name}.{form}", dpi=dpi)
+        drawn = BytesIO()
+        figure.savefig(drawn, dpi=dpi, format=form)
+        write_bytes(folder / f"{name}.{form}", drawn.getvalue())  # never through a link
     return folder / f"{name}.png"
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from mva.evaluation.json_lines import JsonLines
 from mva.evaluation.ledger import CANDIDATES, FAILED, GENERATIONS, current_lines
+from mva.folders import check_folder
 from mva.names import BadName, check_name
 from mva.pareto.front import Front
-from mva.records import read_json
+from mva.records import read_json, read_whole
 from mva.report.run_shapes import RECORDS, disagreements, metrics_line
 
 Record = Mapping[str, Any]
@@ -54,9 +55,11 @@ def read_run(folder: Path) -> RunFiles:
     Raises:
         UnreadableRun: If the folder is no run, or a record is broken, of another shape or of another schema version.
         DamagedLedger: If a line of a JSONL file is unreadable or of another shape; an unfinished last one is left out.
+        UnsafeFolder: If something in the folder leads out of it, or can't be read as a file.
     """
     if not (folder / "config.yaml").is_file():
         raise UnreadableRun(f"{folder} is no run folder: it has no config.yaml.")
+    check_folder(folder)
     lines = _lines(folder, CANDIDATES, "id", "split")
     candidates = tuple(line for line in lines if FAILED not in line)
     generations = _lines(folder, GENERATIONS, "id", "split", "prompt_id")
@@ -111,7 +114,7 @@ def answers(run: RunFiles, ids: Sequence[str], split: str) -> list[list[Record]]
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return read_whole(path, mend="restore it", error=UnreadableRun).decode()
     except UnicodeDecodeError as error:
         raise UnreadableRun(f"{path} is no text in UTF-8 ({error}): restore it.") from error
 

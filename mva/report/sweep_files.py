@@ -6,6 +6,7 @@ from dataclasses import fields as fields_of
 from pathlib import Path
 from typing import Literal, get_args
 
+from mva.folders import check_folder
 from mva.records import SCHEMA_VERSION, read_json, write_json
 from mva.report.run_files import RunFiles, UnreadableRun, read_run
 from mva.shapes import fields, list_of, maybe, named, number, one_of, text, whole
@@ -95,7 +96,9 @@ def read_sweep(folder: Path) -> tuple[Job, ...]:
 
     Raises:
         UnreadableRun: If there is no job in the folder.
+        UnsafeFolder: If something in it, beside the jobs' folders, leads out of it.
     """
+    check_folder(folder, below=False)
     jobs = [_read_job(path.parent) for path in folder.rglob(OUTCOME) if path.parent != folder]
     if not jobs:
         raise UnreadableRun(

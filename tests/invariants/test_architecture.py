@@ -11,7 +11,18 @@ ORDER = [
     "data", "models", "estimators", "objectives", "training", "composition", "policies", "extrapolation", "search",
     "rewards", "evaluation", "pareto", "tracking", "judging", "report", "serving", "experiment", "preflight", "diagnostics", "pipeline", "apps",
 ]  # fmt: skip
-FOUNDATION = {"checks", "fingerprint", "names", "seeding", "shapes", "records", "stages", "terminal", "shell"}
+FOUNDATION = {
+    "checks",
+    "fingerprint",
+    "folders",
+    "names",
+    "seeding",
+    "shapes",
+    "records",
+    "stages",
+    "terminal",
+    "shell",
+}
 HOMES = {
     "hydra": ["apps"],
     "omegaconf": ["apps"],
