@@ -64,8 +64,7 @@ def app(task: Callable[[DictConfig], object]) -> Callable[[], None]:
         check_keys(task)
         if OmegaConf.select(config, "debug.traceback") is True:
             state["traced"] = True  # an experiment's file may ask for it, too
-        config = with_dotted_names(config)
-        check_groups(config)
+        check_groups(config := with_dotted_names(config))
         hydra_config = HydraConfig.get()
         if hydra_config.mode != RunMode.MULTIRUN:  # of a multirun SweepReport notes the folder
             remember("hydra.run.dir", hydra_config.run.dir)
