@@ -76,11 +76,11 @@ def assembled(words, *, one_by_one):
 def check_refusal(words, phrases, *, one_by_one):
     with pytest.raises(USER_ERRORS) as refused:
         assembled(words, one_by_one=one_by_one)
-    said = sentence(refused.value, words, conf_folder())
-    assert "\n" not in said
-    assert len(said) < 700
+    message = sentence(refused.value, words, conf_folder())
+    assert "\n" not in message
+    assert len(message) < 700
     for phrase in phrases:
-        assert phrase in said
+        assert phrase in message
 
 
 @pytest.mark.parametrize(("words", "phrases"), GENERATED, ids=lambda part: " ".join(part)[:70])
@@ -114,22 +114,22 @@ def test_a_users_mistake_exits_with_2_and_one_line(start):
 
 
 def test_the_traceback_of_a_users_mistake_is_shown_on_demand(start, monkeypatch):
-    code, said = start(run.main, "seed=-1", "debug.traceback=true")
+    code, message = start(run.main, "seed=-1", "debug.traceback=true")
     assert code == 2
-    assert "Traceback" in said
+    assert "Traceback" in message
     monkeypatch.setenv("MVA_DEBUG", "1")
-    code, said = start(run.main, "seed=[")
+    code, message = start(run.main, "seed=[")
     assert code == 2
-    assert "Traceback" in said
+    assert "Traceback" in message
 
 
 def test_an_experiments_file_may_ask_for_the_traceback(start):
     folder = Path("more/experiment")
     folder.mkdir(parents=True)
     (folder / "traced.yaml").write_text("# @package _global_\nseed: -1\ndebug:\n  traceback: true\n")
-    code, said = start(run.main, "--config-dir=more", "experiment=traced")
+    code, message = start(run.main, "--config-dir=more", "experiment=traced")
     assert code == 2
-    assert "Traceback" in said
+    assert "Traceback" in message
     assert "Traceback" not in start(run.main, "seed=-1")[1]
 
 
@@ -149,30 +149,30 @@ def test_a_file_that_makes_no_sense_is_named_or_its_key(start, content, phrases)
     folder = Path("more/experiment")
     folder.mkdir(parents=True)
     (folder / "broken.yaml").write_bytes(content)
-    code, said = start(run.main, "--config-dir=more", "experiment=broken")
+    code, message = start(run.main, "--config-dir=more", "experiment=broken")
     assert code == 2
-    assert said.count("\n") == 1
+    assert message.count("\n") == 1
     for phrase in phrases:
-        assert phrase in said
+        assert phrase in message
 
 
 def test_a_place_that_cannot_be_written_is_named(start):
     Path("file").write_text("")
-    code, said = start(run.main, "hydra.run.dir=file/below")
+    code, message = start(run.main, "hydra.run.dir=file/below")
     assert code == 2
-    assert "file" in said
-    assert "choose another place" in said
-    assert "Traceback" not in said
+    assert "file" in message
+    assert "choose another place" in message
+    assert "Traceback" not in message
 
 
 def test_a_mistake_of_the_program_shows_its_traceback_and_asks_for_a_report(start):
     def task(config):
         raise KeyError("lost")
 
-    code, said = start(app(task))
+    code, message = start(app(task))
     assert code == 1
-    assert "Traceback" in said
-    assert "please report it" in said
+    assert "Traceback" in message
+    assert "please report it" in message
 
 
 def test_a_plug_in_that_checks_nothing_is_checked_by_its_annotations(tmp_path, monkeypatch):
