@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -15,6 +16,10 @@ from mva.evaluation.ledger import Generation, Ledger
 from mva.extrapolation.candidate import Candidate, ScoredCandidate
 from mva.pareto.front import select_front
 from mva.records import write_json
+
+# A shell that starts the tests in the background lets them ignore SIGINT, and so all that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 EVIL = "<script>window.broken = true</script> & <b>bold</b> {{ 7 * 7 }}"
 PRESERVED = {

@@ -40,12 +40,15 @@ def test_a_multirun_continues_in_its_sweep_folder():
 def test_the_printed_command_continues_in_the_same_folder(tmp_path, stop):
     words = [*SMOKE, "trainer.recipe.steps=4000", "trainer.execution.checkpoint_every=2"]
     command = [sys.executable, "-m", "mva.apps.train", *words]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("cache/unfinished/*/last.ckpt")) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    process.send_signal(stop)
-    _, said = process.communicate(timeout=60)
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            deadline = time.monotonic() + 120
+            while not list(tmp_path.glob("cache/unfinished/*/last.ckpt")) and time.monotonic() < deadline:
+                time.sleep(0.1)
+            process.send_signal(stop)
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}[stop]
     assert "Traceback" not in said
     line = said.splitlines()[-1].strip()
