@@ -4,10 +4,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from mva.models.adapter_files import VECTOR, read_json
-from mva.records import SCHEMA_VERSION, whole_folder, write_json
+from mva.models.adapter_files import VECTOR
+from mva.models.adapter_files import read_json as read_record
+from mva.records import SCHEMA_VERSION, read_json, whole_folder, write_json
+from mva.shapes import fields, list_of, text
 
 EXPORT = "mva_export.json"
+_FILES = fields({}, {"files": list_of(text)})
 
 
 @contextmanager
@@ -43,8 +46,9 @@ def check_target(to: Path) -> None:
 
 def _written(folder: Path) -> set[str]:
     if (folder / EXPORT).is_file():
-        return {str(name) for name in read_json(folder / EXPORT).get("files", ())}
+        record = read_json(folder / EXPORT, _FILES, mend="choose another export.to, or remove that folder")
+        return set(record.get("files", ()))
     # Exports had no record of their own once, but their vectors know the coefficients that they are made of.
-    if (folder / VECTOR).is_file() and "coefficients" in read_json(folder / VECTOR).get("metadata", {}):
+    if (folder / VECTOR).is_file() and "coefficients" in read_record(folder / VECTOR).get("metadata", {}):
         return {VECTOR, "adapter_config.json", "adapter_model.safetensors", "README.md"}
     return set()

@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from mva.checks import BadSetting, Bounds, Count, NotNegative, Text, check
 from mva.evaluation.json_lines import JsonLines
@@ -15,6 +15,7 @@ from mva.judging.base import Answer, Cost, Judge, Question, Verdict
 from mva.judging.chat import Access, Chat, EndpointRefused, NoReply
 from mva.judging.verdict import read_verdict
 from mva.records import SCHEMA_VERSION
+from mva.shapes import fields, maybe, one_of, text
 
 ANSWERS = "judge_answers.jsonl"
 CHARACTERS_PER_TOKEN = 4
@@ -23,6 +24,8 @@ _DAY = 86_400.0  # seconds
 _NEEDED = frozenset({"prompt", "first", "second"})
 _KNOWN = _NEEDED | {"value", "description", "mark"}
 _MALFORMED = "malformed answer"
+
+_ANSWER = fields({"key": text, "verdict": maybe(one_of(*get_args(Verdict)))}, {"reply": maybe(text)})
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Endpoint:
 
     def open(self, folder: Path) -> Judge:
         """Read the environment and the answers that are already there."""
-        return EndpointJudge(self, Access.from_environment(), JsonLines(folder / ANSWERS))
+        return EndpointJudge(self, Access.from_environment(), JsonLines(folder / ANSWERS, _ANSWER))
 
     def body(self, question: Question, *, model: str) -> dict[str, Any]:
         """Write the request of a question."""

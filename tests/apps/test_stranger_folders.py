@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 from mva.apps import explore, export, judge, report, run, serve
 from mva.apps.dotted import with_dotted_names
+from mva.apps.export_folder import check_target
 from mva.checks import BadSetting
 from mva.evaluation.json_lines import DamagedLedger, JsonLines
 from mva.folders import UnsafeFolder, check_folder
@@ -145,6 +146,22 @@ def test_explore_refuses_a_folder_without_vectors_before_a_model_is_loaded(start
     shown = capsys.readouterr().err
     assert f"run is {place}, which holds no adapters/" in shown
     assert "Load the model" not in shown
+
+
+@pytest.mark.parametrize("line", ['{"a": 1}', '{"key": [1], "verdict": null}', '{"key": "k", "verdict": 5}', "[]"])
+def test_a_judges_answers_of_another_shape_are_named(start, folder, capsys, monkeypatch, line):
+    monkeypatch.setenv("MVA_JUDGE_URL", "http://localhost:9/v1")
+    monkeypatch.setenv("MVA_JUDGE_MODEL", "none")
+    (folder / "judge_answers.jsonl").write_text(f"{line}\n")
+    assert start(judge, f"run={folder}", "judge=endpoint", "judge.dry_run=true") == 2
+    assert "judge_answers.jsonl:1 is of another shape" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("files", ["5", "[1]", '{"a": 1}'])
+def test_an_exports_record_of_another_shape_is_named(tmp_path, files):
+    (tmp_path / "mva_export.json").write_text(f'{{"files": {files}}}')
+    with pytest.raises(BrokenRecord, match=r"mva_export\.json is of another shape: .*: choose another export\.to"):
+        check_target(tmp_path)
 
 
 @pytest.mark.parametrize("key", DOTTED)
