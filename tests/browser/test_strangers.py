@@ -22,19 +22,25 @@ EVIL = [
     f"<a href=javascript:{RUNS}>x</a>]]>&lt;script&gt;",
 ]
 EVERYTHING = " ".join(EVIL)
+# What may be a name (without a slash or a line break): all that an id of a readable record can be.
+EVIL_NAMES = [f"<script>{RUNS}<-script>", *(text for text in EVIL if not set(text) & set("/\\\u2028"))]
 # What a record is found by, and what its shape fixes.
 FIXED = {"split", "role", "key", "prompt_id", "composition", "kind", "schema_version"}
 
 
+def evil_name(number):
+    return f"{number} {EVIL_NAMES[number % len(EVIL_NAMES)]}"
+
+
 def poisoned(node, ids, key=""):
-    """The record with EVERYTHING behind every text, and in place of every candidate's id."""
+    """The record with EVERYTHING behind every text, and an evil name in place of every candidate's id."""
     if isinstance(node, dict):
         return {name: poisoned(part, ids, name) for name, part in node.items()}
     if isinstance(node, list):
         return [poisoned(part, ids, key) for part in node]
     if not isinstance(node, str) or key in FIXED or key in {"values", "first", "second"}:
         return node
-    return f"{EVERYTHING} {node}" if key != "id" else ids.setdefault(node, f"{len(ids)} {EVERYTHING}")
+    return f"{EVERYTHING} {node}" if key != "id" else ids.setdefault(node, evil_name(len(ids)))
 
 
 def poison(folder):
