@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Annotated, Any, Literal, Protocol
 
-from mva.checks import Rule, Text, check
+from mva.checks import UNIQUE, Rule, Text, check
 from mva.data.dialogues import (
     check_encodable,
     checked_prompt,
@@ -21,7 +21,7 @@ from mva.data.dialogues import (
 from mva.data.preference import Dialogue, PreferencePair
 from mva.data.sources.base import BadRow, Row
 
-TwoColumns = Annotated[Sequence[Text], Rule(lambda names: len(names) == 2, " of the two responses' columns")]
+TwoColumns = Annotated[Sequence[Text], Rule(lambda names: len(names) == 2, " of the two responses' columns"), UNIQUE]
 GOES_ON = "a transcript goes on for the human behind the last assistant turn: cut there"
 LABEL_LEFT = "a line that begins with a speaker's label is read as text"
 
