@@ -322,7 +322,7 @@ def test_broken_weights_are_refused_without_a_base(tmp_path, harm, sentence):
     [
         ({"r": 0}, "r is 0"),
         ({"r": 2.5}, r"r is 2\.5"),
-        ({"lora_alpha": float("nan")}, "alpha is nan"),
+        ({"lora_alpha": float("nan")}, "holds NaN"),
         ({"lora_alpha": -4}, "alpha is -4"),
         ({"alpha_pattern": {"q_proj": "big"}}, "makes no LoRA configuration"),
         ({"target_modules": "([q_proj"}, "makes no LoRA configuration"),
