@@ -78,7 +78,7 @@ def test_a_ledger_of_a_stranger_names_candidates_and_values_and_no_paths(make_ru
     with path.open("a") as file:
         file.write(json.dumps({**line, "id": "new", **change}) + "\n")
     # Vectors of other names than the front's are noticed before their names are.
-    with pytest.raises(UnreadableRun, match="which can't be a name|coefficients of different vectors"):
+    with pytest.raises(UnreadableRun, match=r"which can't be a name|coefficients of different vectors"):
         read_run(folder)
 
 
