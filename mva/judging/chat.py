@@ -90,6 +90,7 @@ class Chat:
     ) -> None:
         self._access, self._timeout, self._retries = access, timeout, retries
         self._back_off, self._backoff_max = back_off, backoff_max
+        self._refused: EndpointRefused | None = None
         lost_connections = Retry(
             total=retries, status=0, backoff_factor=back_off, backoff_jitter=back_off, backoff_max=backoff_max,
             allowed_methods=None, raise_on_status=False, respect_retry_after_header=False,
@@ -110,6 +111,15 @@ class Chat:
             EndpointRefused: If no request like this can succeed.
             NoReply: If this one did not, after all retries.
         """
+        if self._refused is not None:  # what one request learned holds for all
+            raise self._refused
+        try:
+            return self._send(body)
+        except EndpointRefused as refused:
+            self._refused = refused
+            raise
+
+    def _send(self, body: Mapping[str, Any]) -> dict[str, Any] | None:
         for attempt in range(self._retries + 1):
             reply = self._post(body)
             if reply is None:
