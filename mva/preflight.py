@@ -14,12 +14,12 @@ def check_session(session: Session) -> None:
     Raises:
         ValueError: For the first target or prompt that does not.
     """
-    e, template = session.experiment, session.backbone.template
-    target_modules(session.backbone.model, e.adapter.targets)
+    experiment, template = session.experiment, session.backbone.template
+    target_modules(session.backbone.model, experiment.adapter.targets)
     prompts = [*session.prompts("validation"), *session.prompts("test")]
-    limit = e.evaluation.generation.max_prompt_tokens
+    limit = experiment.evaluation.generation.max_prompt_tokens
     check_prompts_fit(prompts, limit, template.prompt_ids, option="evaluation.generation.max_prompt_tokens")
-    for value, reward in e.rewards.items():
+    for value, reward in experiment.rewards.items():
         limits = getattr(reward, "limits", None)  # rewards that read the backbone have them
         if isinstance(limits, TokenLimits):
             seen = [*prompts, *(pair.prompt for pair in session.data[value].train)]

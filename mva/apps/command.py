@@ -72,7 +72,7 @@ def app(task: Callable[[DictConfig], object]) -> Callable[[], None]:
 
     @functools.wraps(task)
     def quiet(config: DictConfig) -> object:
-        # Hydra announces an error that leaves the job in lines of its own: it is raised behind Hydra's back.
+        # Hydra prints extra lines about an exception that a job raises, so it is stored and raised after Hydra returns.
         try:
             return as_job(checked)(config)
         except Exception as error:

@@ -44,11 +44,11 @@ def build(node: DictConfig, key: str | None = None) -> Any:
         ForbiddenTarget: If a `_target_` is anything but a public class of mva, or of a package that the
             environment variable MVA_PLUGINS (names, comma-separated) allows.
     """
-    place = node._get_full_key(None) if key is None and isinstance(node, DictConfig) else key or ""
-    settings = plain(node, key=place)
+    full_key = node._get_full_key(None) if key is None and isinstance(node, DictConfig) else key or ""
+    settings = plain(node, key=full_key)
     for target in targets_in(settings):
         check_target(target, {"mva", *plugin_packages()})
-    return _made(settings, place)
+    return _made(settings, full_key)
 
 
 def make(kind: type, arguments: Mapping[str, Any], key: str) -> Any:

@@ -41,7 +41,7 @@ def writing(folder: Path) -> Iterator[None]:
         raise FolderBusy(
             f"{_writer(folder)} writes in {folder}: wait until it ends, stop it, or choose another hydra.run.dir."
         ) from None
-    except NotImplementedError as error:
+    except NotImplementedError as error:  # filelock's, on a file system without locks: one process can still run there
         line = f"Note: {folder} can't be locked ({error}): see to it that nothing else writes there."
         Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
         yield

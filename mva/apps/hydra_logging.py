@@ -1,6 +1,6 @@
 """What `hydra.job_logging` and `hydra.hydra_logging` may say.
 
-Python's logging configuration is a language of its own that imports, calls and opens what it names (`class`, `()`, `.`,
+Python's logging configuration imports, calls and opens what it names (`class`, `()`, `.`,
 `ext://`, `cfg://`). Allowed is what Hydra's own configurations say: levels, formats, the terminal, the run's log file.
 """
 

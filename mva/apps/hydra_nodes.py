@@ -63,8 +63,8 @@ class GuardedLoader(ConfigLoaderImpl):
     """Hydra's loader, which refuses a configuration whose `hydra` node names foreign code or leaves its folder."""
 
     def __init__(self, config_search_path: Any) -> None:
-        for place in config_search_path.get_path():
-            _check_place(place.path)
+        for search_path in config_search_path.get_path():
+            _check_place(search_path.path)
         super().__init__(config_search_path=config_search_path)
 
     def load_configuration(self, config_name: Any, overrides: list[str], *args: Any, **kwargs: Any) -> DictConfig:
@@ -91,7 +91,7 @@ class GuardedLoader(ConfigLoaderImpl):
         return config
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
-        """Compose a job, which stays in the sweep's folder and brings no Hydra nodes of its own.
+        """Compose a job, which stays in the sweep's folder and cannot add Hydra nodes.
 
         Raises:
             ForbiddenTarget: If the sweep's parameters set a key of Hydra's.

@@ -56,7 +56,7 @@ class Value(Checked):
 
 @dataclass(frozen=True)
 class Penalty(Checked):
-    """The group `penalty`; `view` is a component of its own, or None."""
+    """The group `penalty`; `view` is a component, or None."""
 
     strength: NotNegative
     baseline: bool
@@ -129,7 +129,7 @@ class Tune(Checked):
 
 @dataclass(frozen=True)
 class Judge(Checked):
-    """The group `judge`; `by` is a component of its own."""
+    """The group `judge`; `by` is a component."""
 
     by: Mapping[str, Any]
     candidate: Text | None

@@ -45,7 +45,7 @@ def as_job(task: Task) -> Task:
         hydra = HydraConfig.get()
         if hydra.mode != RunMode.MULTIRUN:
             return task(config)
-        guard_streams()  # a launcher may run the job in a process of its own
+        guard_streams()  # a launcher may run the job in another process
         command = task.__module__.rpartition(".")[2]
         started = Outcome(command, int(hydra.job.num), [str(override) for override in hydra.overrides.task])
         return _run(task, config, started, Path(hydra.runtime.output_dir))

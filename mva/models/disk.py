@@ -42,8 +42,8 @@ def require_space(folder: Path, n_bytes: int, *, what: str, mend: str = CACHE_ME
     Raises:
         DiskTrouble: If it has not; the sentence says how much is needed, how much is free, and where.
     """
-    there = next((place for place in (folder, *folder.absolute().parents) if place.exists()), Path("/"))
-    free = shutil.disk_usage(there).free
+    existing = next((parent for parent in (folder, *folder.absolute().parents) if parent.exists()), Path("/"))
+    free = shutil.disk_usage(existing).free
     if free < n_bytes:
         raise DiskTrouble(
             f"{what} needs {size_text(n_bytes)} in {folder}, where {size_text(free)} are free: make room (mva-cache "
@@ -85,6 +85,6 @@ def _sentence(folder: Path, error: Exception, what: str, mend: str) -> str | Non
     if isinstance(error, OSError) and number in _READ_ONLY:
         return f"{where} can't be written ({error.strerror}), and {what} has to be: allow it, or {mend}."
     if isinstance(error, OSError) and number in _NO_FOLDER:
-        where = next((place for place in (Path(where), *Path(where).parents) if place.exists()), where)
+        where = next((parent for parent in (Path(where), *Path(where).parents) if parent.exists()), where)
         return f"{where} is in the way of {what} ({error.strerror}): remove it, or {mend}."
     return None

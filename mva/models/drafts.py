@@ -82,4 +82,4 @@ def _is_running(process: int) -> bool:
 
 
 def _last_change(path: Path) -> float:
-    return max(place.lstat().st_mtime for place in (path, *path.rglob("*")))
+    return max(entry.lstat().st_mtime for entry in (path, *path.rglob("*")))

@@ -44,9 +44,9 @@ class PerRowPolicy:
             ValueError: For such a composition.
         """
         if not composition.linear:
-            other = "mixture" if composition.name == LogProbs.name else "merged"
+            fitting_policy = "mixture" if composition.name == LogProbs.name else "merged"
             raise ValueError(
-                f"policy=per_row needs a linear composition, not '{composition.name}': choose policy={other}."
+                f"policy=per_row needs a linear composition, not '{composition.name}': choose policy={fitting_policy}."
             )
 
     def build(self, backbone: Backbone, vectors: Sequence[ValueVector], composition: Composition) -> PerRow:
