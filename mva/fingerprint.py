@@ -3,13 +3,16 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 _ADDED = "added"
+_KIND = "__kind__"
+
+Component = TypeVar("Component")
 
 
 def fingerprint(spec: object) -> str:
@@ -44,17 +47,42 @@ def _counts(field: "dataclasses.Field[Any]", component: object) -> bool:
     return not field.metadata.get(_ADDED) or getattr(component, field.name) != field.default
 
 
+def kind(name: str) -> Callable[[type[Component]], type[Component]]:
+    """Declare what a class is called in addresses, so that it can move to another module under another name.
+
+    It is the class's alone: one that is made from it is another kind.
+    """
+
+    def declare(component: type[Component]) -> type[Component]:
+        setattr(component, _KIND, name)
+        return component
+
+    return declare
+
+
+def _kind_of(component: type) -> str:
+    here = f"{component.__module__}.{component.__qualname__}"
+    declared = vars(component).get(_KIND)
+    if declared is None and component.__module__.startswith("mva."):
+        raise TypeError(f"{here} has no kind: declare @kind({here!r}), so that its addresses stay when it is moved.")
+    return declared or here
+
+
 def describe(component: object) -> Any:
     """Turn a configured component (nested dataclasses) into plain data: its class and its settings.
 
-    A setting that a later version added is declared with `added(default)`: at its default it is left out, so that the
+    A class of mva is named by its declared `kind`, one of a plug-in that declares none by its module and name. A
+    setting that a later version added is declared with `added(default)`: at its default it is left out, so that the
     addresses of what is stored already stay what they are.
+
+    Raises:
+        TypeError: If a class of mva declares no kind.
     """
     if dataclasses.is_dataclass(component) and not isinstance(component, type):
         settings = {
             f.name: describe(getattr(component, f.name)) for f in dataclasses.fields(component) if _counts(f, component)
         }
-        return {"class": f"{type(component).__module__}.{type(component).__qualname__}", **settings}
+        return {"class": _kind_of(type(component)), **settings}
     if isinstance(component, Mapping):
         return {str(name): describe(part) for name, part in component.items()}
     if isinstance(component, list | tuple | set | frozenset):

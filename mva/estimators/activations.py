@@ -15,9 +15,11 @@ from torch import Tensor
 
 from mva.checks import MANY, Bounds, check
 from mva.estimators.samples import Update
+from mva.fingerprint import kind
 from mva.models.value_vector import LowRank
 
 
+@kind("mva.estimators.activations.Activations")
 @dataclass(frozen=True)
 class Activations:
     """What an update adds to its module's output at `tokens` tokens of training responses.

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mva.checks import Bounds, Count, CountFrom0, Positive, check
+from mva.fingerprint import kind
 from mva.models.value_vector import LowRank
 
 Width = Annotated[int, Bounds(1, 65_536)]
@@ -90,6 +91,7 @@ class Critic(Estimator[Tensor], Protocol):
         ...
 
 
+@kind("mva.estimators.base.CriticBudget")
 @dataclass(frozen=True)
 class CriticBudget:
     """How a critic is fitted: `warmup` Adam steps before the first batch, then `steps` before every later one.

@@ -16,6 +16,7 @@ from mva.checks import check
 from mva.estimators.base import CriticBudget, View, Width
 from mva.estimators.learned import ROWS, RowCritic, measure, mismatched
 from mva.estimators.samples import FactorRows
+from mva.fingerprint import kind
 
 MAX_LOG_VARIANCE = 4.0
 """Keeps a conditional that is all but deterministic (identical vectors) from an infinite likelihood."""
@@ -71,6 +72,7 @@ class GaussianConditional(RowCritic):
         return self.mean(x), MAX_LOG_VARIANCE * torch.tanh(self.log_variance(x) / MAX_LOG_VARIANCE)
 
 
+@kind("mva.estimators.club.CLUB")
 @dataclass(frozen=True)
 class CLUB:
     """CLUB of paired samples, in nats; with `sampled` the cheaper CLUBSample.

@@ -15,8 +15,10 @@ from torch import Tensor
 
 from mva.estimators.base import View
 from mva.estimators.samples import LowRankStack, Update
+from mva.fingerprint import kind
 
 
+@kind("mva.estimators.correlation.Correlation")
 @dataclass(frozen=True)
 class Correlation:
     """Squared cosine of the updates: 0 for orthogonal, 1 for parallel or opposite ones. Symmetric.

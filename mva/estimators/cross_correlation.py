@@ -15,8 +15,10 @@ from torch import Tensor
 
 from mva.estimators.base import View
 from mva.estimators.samples import FactorRows
+from mva.fingerprint import kind
 
 
+@kind("mva.estimators.cross_correlation.CrossCorrelation")
 @dataclass(frozen=True)
 class CrossCorrelation:
     """Squared correlations between every row of one vector and every row of the other, per row. Symmetric.

@@ -15,8 +15,10 @@ from torch import Tensor
 from mva.estimators.base import View
 from mva.estimators.kernels import squared_distances, unbiased_correlation
 from mva.estimators.samples import FactorRows, check_paired
+from mva.fingerprint import kind
 
 
+@kind("mva.estimators.distance_correlation.DistanceCorrelation")
 @dataclass(frozen=True)
 class DistanceCorrelation:
     """Bias-corrected squared distance correlation of paired samples, in [-1, 1]. Symmetric; needs 4 samples or more.

@@ -20,8 +20,10 @@ from mva.checks import Positive, check
 from mva.estimators.base import View
 from mva.estimators.kernels import centre, rbf
 from mva.estimators.samples import FactorRows, check_paired
+from mva.fingerprint import kind
 
 
+@kind("mva.estimators.hsic.HSIC")
 @dataclass(frozen=True)
 class HSIC:
     """Biased RBF-HSIC of paired samples; `sigma` is the kernel's width in the units of the samples.

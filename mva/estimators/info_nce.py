@@ -17,6 +17,7 @@ from mva.estimators.base import CriticBudget, View, Width
 from mva.estimators.learned import ROWS, measure
 from mva.estimators.samples import FactorRows
 from mva.estimators.scores import PairScores
+from mva.fingerprint import kind
 
 
 def info_nce(true: Tensor, wrong: Tensor) -> Tensor:
@@ -40,6 +41,7 @@ class PartnerChoice(PairScores):
         return -info_nce(*self.scores(x, y)).mean()
 
 
+@kind("mva.estimators.info_nce.InfoNCE")
 @dataclass(frozen=True)
 class InfoNCE:
     """InfoNCE of paired samples, in nats, at most `log(negatives + 1)`. About 0 at independence.

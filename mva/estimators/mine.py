@@ -18,6 +18,7 @@ from mva.estimators.base import CriticBudget, View, Width
 from mva.estimators.learned import ROWS, measure
 from mva.estimators.samples import FactorRows
 from mva.estimators.scores import PairScores
+from mva.fingerprint import kind
 
 AVERAGE_RATE = 0.1
 """Weight of the newest batch in the moving average."""
@@ -57,6 +58,7 @@ class DonskerVaradhan(PairScores):
         return log_mean.detach() + corrected - corrected.detach() - true.mean()
 
 
+@kind("mva.estimators.mine.MINE")
 @dataclass(frozen=True)
 class MINE:
     """MINE of paired samples, in nats. About 0 at independence, where it may be negative.

@@ -7,8 +7,10 @@ from torch import Tensor
 
 from mva.estimators.base import View
 from mva.estimators.samples import FactorRows, LowRankStack
+from mva.fingerprint import kind
 
 
+@kind("mva.estimators.none.NoDependence")
 @dataclass(frozen=True)
 class NoDependence:
     """Zero for every module, with zero gradient, whatever the samples; takes every view."""

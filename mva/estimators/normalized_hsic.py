@@ -16,8 +16,10 @@ from torch import Tensor
 from mva.estimators.base import View
 from mva.estimators.kernels import squared_distances, unbiased_correlation
 from mva.estimators.samples import FactorRows, check_paired
+from mva.fingerprint import kind
 
 
+@kind("mva.estimators.normalized_hsic.NormalizedHSIC")
 @dataclass(frozen=True)
 class NormalizedHSIC:
     """Unbiased, normalised RBF-HSIC of paired samples, in [-1, 1]. Symmetric; needs 4 samples or more.

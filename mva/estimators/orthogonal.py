@@ -13,8 +13,10 @@ from torch import Tensor
 
 from mva.estimators.base import View
 from mva.estimators.samples import FactorRows
+from mva.fingerprint import kind
 
 
+@kind("mva.estimators.orthogonal.Orthogonal")
 @dataclass(frozen=True)
 class Orthogonal:
     """Squared inner products of all rows of one factor with all rows of the other. Never negative, symmetric.

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from mva.checks import MANY, Bounds, check
 from mva.estimators.base import Estimator, View, check_view
+from mva.fingerprint import kind
 from mva.models.value_vector import LowRank
 
 Factors = Mapping[str, LowRank]
@@ -42,6 +43,7 @@ class FrozenSamples:
     samples: Any
 
 
+@kind("mva.estimators.samples.FactorRows")
 @dataclass(frozen=True)
 class FactorRows:
     """The r rows of A, or the r columns of B, as samples: the paper's public code takes the rows of A.
@@ -64,6 +66,7 @@ class FactorRows:
         return _stack([update.a if self.factor == "A" else update.b.T for update in factors])
 
 
+@kind("mva.estimators.samples.Update")
 @dataclass(frozen=True)
 class Update:
     """The update `s B A` itself, never formed: a function of the update alone, however it is factored."""
@@ -77,6 +80,7 @@ class Update:
         return LowRankStack(a, b, a.new_tensor([update.scaling for update in factors]))
 
 
+@kind("mva.estimators.samples.UpdateRows")
 @dataclass(frozen=True)
 class UpdateRows:
     """The rows of the update `s B A` as samples: row k is what the vector adds to output coordinate k.

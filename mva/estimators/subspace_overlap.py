@@ -14,8 +14,10 @@ from torch import Tensor
 
 from mva.estimators.base import View
 from mva.estimators.samples import FactorRows
+from mva.fingerprint import kind
 
 
+@kind("mva.estimators.subspace_overlap.SubspaceOverlap")
 @dataclass(frozen=True)
 class SubspaceOverlap:
     """0 for orthogonal spaces, 1 where one holds the other; `max(r_x, r_y) / d` on average for random ones. Symmetric.

@@ -19,9 +19,11 @@ from mva.checks import NotNegative, check
 from mva.estimators.activations import Activations
 from mva.estimators.base import Estimator, View, check_view
 from mva.estimators.samples import FrozenSamples, freeze, paired
+from mva.fingerprint import kind
 from mva.models.value_vector import LowRank
 
 
+@kind("mva.objectives.decorrelation.Decorrelation")
 @dataclass(frozen=True)
 class Decorrelation:
     """Penalise a vector's dependence on the vectors that were trained before it.

@@ -15,8 +15,10 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from mva.checks import Bounds, Positive, check
+from mva.fingerprint import kind
 
 
+@kind("mva.objectives.dpo.DPO")
 @dataclass(frozen=True)
 class DPO:
     """The sigmoid loss; `beta` is the inverse temperature (larger stays closer to the reference policy)."""

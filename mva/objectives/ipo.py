@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from mva.checks import Positive, check
-from mva.fingerprint import added
+from mva.fingerprint import added, kind
 
 
+@kind("mva.objectives.ipo.IPO")
 @dataclass(frozen=True)
 class IPO:
     """The squared loss; `beta`, the paper's tau, asks for a margin of `1 / (2 beta)` nats.

@@ -16,8 +16,10 @@ import torch
 from torch import Tensor
 
 from mva.checks import Positive, check
+from mva.fingerprint import kind
 
 
+@kind("mva.objectives.kto_pair.KTOPair")
 @dataclass(frozen=True)
 class KTOPair:
     """The loss of both responses of a pair, which is two examples to KTO.

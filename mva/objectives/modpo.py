@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from mva.fingerprint import kind
 from mva.objectives.base import PreferenceLoss, length_normalised
 from mva.objectives.dpo import DPO
 
@@ -30,6 +31,7 @@ def tilted(reference: Tensor, others: Iterable[tuple[Tensor, float]]) -> Tensor:
     return reference + sum(weight * (log_probs - reference) for log_probs, weight in others)
 
 
+@kind("mva.objectives.modpo.MODPO")
 @dataclass(frozen=True)
 class MODPO:
     """A loss of log-ratios, in which value k counts `weight` and the tilted reference the rest.

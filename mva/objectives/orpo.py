@@ -16,8 +16,10 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from mva.checks import Positive, check
+from mva.fingerprint import kind
 
 
+@kind("mva.objectives.orpo.ORPO")
 @dataclass(frozen=True)
 class ORPO:
     """Likelihood and odds ratio; `beta`, the paper's lambda, is the weight of the odds ratio."""

@@ -16,8 +16,10 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from mva.checks import Bounds, Positive, check
+from mva.fingerprint import kind
 
 
+@kind("mva.objectives.robust_dpo.RobustDPO")
 @dataclass(frozen=True)
 class RobustDPO:
     """The unbiased loss; `label_smoothing` is the share of flipped labels, with 0 it is `DPO`."""

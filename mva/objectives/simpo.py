@@ -13,8 +13,10 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from mva.checks import NotNegative, Positive, check
+from mva.fingerprint import kind
 
 
+@kind("mva.objectives.simpo.SimPO")
 @dataclass(frozen=True)
 class SimPO:
     """The sigmoid loss of average log-probs.

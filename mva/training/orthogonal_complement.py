@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from mva.checks import Bounds, check
-from mva.fingerprint import added
+from mva.fingerprint import added, kind
 from mva.models.value_vector import LowRank
 from mva.training.constraint import Factors
 
 
+@kind("mva.training.orthogonal_complement.OrthogonalComplement")
 @dataclass(frozen=True)
 class OrthogonalComplement:
     """Hold every module's update `s B A` to `U^T B = 0` and `||s B A||_2 <= spectral_bound * max_j ||s_j B_j A_j||_2`.
