@@ -25,11 +25,11 @@ from pretraining import ARCHITECTURES, RECORD, bits_per_byte, configured, pretra
 from rich.table import Table
 from two_by_two import BOOTSTRAP, whole_table
 
+from mva.analysis.front_view import BASE, CORNER, front_view
 from mva.records import write_json
 from mva.report.figures import BLUE, ORANGE, save
-from mva.report.front_view import BASE, CORNER, front_view
-from mva.report.run_files import RunFiles
-from mva.report.sweep_files import read_sweep
+from mva.runs.run_folder import RunFiles
+from mva.runs.sweep_folder import read_sweep
 from mva.terminal import Console
 
 MODELS = (*ARCHITECTURES, "smollm2")

@@ -23,13 +23,13 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from mva.analysis.surface import Surface, holds_from, interference, surfaces
+from mva.analysis.text_statistics import STATISTICS
 from mva.pareto.bootstrap import Difference, Interval
 from mva.records import write_json
 from mva.report.figures import save
-from mva.report.run_files import RunFiles, read_run
-from mva.report.surface import Surface, holds_from, interference, surfaces
 from mva.report.surface_figures import draw_curves, draw_planes
-from mva.report.text_statistics import STATISTICS
+from mva.runs.run_folder import RunFiles, read_run
 from mva.terminal import Console
 
 Found = dict[str, Any]

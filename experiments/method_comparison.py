@@ -11,10 +11,11 @@ import json
 from collections import defaultdict
 from pathlib import Path
 
-from mva.report.comparison import Comparison, compare, comparison_table, draw_comparison
+from mva.analysis.comparison import Comparison, compare
+from mva.report.comparison import comparison_table, draw_comparison
 from mva.report.figures import save
-from mva.report.run_files import RunFiles
-from mva.report.sweep_files import read_sweep
+from mva.runs.run_folder import RunFiles
+from mva.runs.sweep_folder import read_sweep
 from mva.terminal import Console
 
 

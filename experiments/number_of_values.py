@@ -33,7 +33,7 @@ from mva.objectives.decorrelation import Decorrelation
 from mva.pareto.hypervolume import hypervolume, nadir
 from mva.records import SCHEMA_VERSION, write_json
 from mva.report.figures import save
-from mva.report.run_files import RunFiles, read_run
+from mva.runs.run_folder import RunFiles, read_run
 from mva.terminal import Console
 
 VALUES = ("helpful", "harmless", "honest", "brief", "detailed")

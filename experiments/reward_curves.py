@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from mva.analysis.surface import Surface, surfaces
 from mva.records import write_json
 from mva.report.figures import save
-from mva.report.run_files import read_run
-from mva.report.surface import Surface, surfaces
 from mva.report.surface_figures import draw_curves, draw_planes
+from mva.runs.run_folder import read_run
 from mva.terminal import Console
 
 Curves = dict[str, list[dict[str, Any]]]

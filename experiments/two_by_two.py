@@ -25,16 +25,17 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from rich.table import Table
 
+from mva.analysis.comparison import held_out_rewards, shared_prompts
+from mva.analysis.surface import surfaces
 from mva.extrapolation.candidate import Candidate
 from mva.pareto.bootstrap import Bootstrap, Interval
 from mva.pareto.hypervolume import hypervolume
 from mva.pareto.indicators import Yardstick
 from mva.records import write_json
-from mva.report.comparison import PALETTE, held_out_rewards, shared_prompts
+from mva.report.comparison import PALETTE
 from mva.report.figures import save
-from mva.report.run_files import RunFiles
-from mva.report.surface import surfaces
-from mva.report.sweep_files import read_sweep
+from mva.runs.run_folder import RunFiles
+from mva.runs.sweep_folder import read_sweep
 from mva.terminal import Console
 
 Floats = NDArray[np.float64]

@@ -18,10 +18,10 @@ from estimator_ablation import interval
 from matplotlib.figure import Figure
 from rich.table import Table
 
+from mva.analysis.front_view import CORNER
+from mva.analysis.sweep_view import JobFront, join
 from mva.report.figures import save
-from mva.report.front_view import CORNER
-from mva.report.sweep_files import Job, read_sweep
-from mva.report.sweep_view import JobFront, join
+from mva.runs.sweep_folder import Job, read_sweep
 from mva.terminal import Console
 
 Measures = dict[str, float]

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-import numpy as np
 import torch
-from scipy.stats import t as student_t
 from torch import Tensor
 
+from mva.analysis.preservation import paired_scores
 from mva.estimators.activations import Activations
 from mva.estimators.base import LearnedEstimator
 from mva.estimators.chance import chance_level
@@ -149,19 +148,5 @@ def preservation(
             except NonFiniteLogits:
                 continue  # the ledger holds the reason
             norms = {"norm": vector.norm(), "norm_independent": other.norm()}
-            found[vector.value] = {**norms, **_paired(scores, independent_scores)}
+            found[vector.value] = {**norms, **paired_scores(scores, independent_scores)}
     return found
-
-
-def _paired(scores: Sequence[float], independent: Sequence[float]) -> dict[str, float]:
-    differences = np.subtract(scores, independent)
-    n, difference = len(differences), float(differences.mean())
-    half = float(student_t.ppf(0.975, n - 1) * differences.std(ddof=1) / n**0.5)
-    return {
-        "score": float(np.mean(scores)),
-        "score_independent": float(np.mean(independent)),
-        "difference": difference,
-        "low": difference - half,
-        "high": difference + half,
-        "n_prompts": n,
-    }

@@ -7,6 +7,7 @@ import torch
 from omegaconf import OmegaConf
 from rich.console import Console
 
+from mva.analysis.front_view import front_view
 from mva.apps.export import _target
 from mva.data.loading import DataSettings
 from mva.data.tokenization import TokenLimits
@@ -17,9 +18,8 @@ from mva.models.lora import LoraSpec, adapter_name, attach, detach, extract
 from mva.models.sources.tiny_random import TinyRandom
 from mva.models.value_vector import LowRank, ValueVector
 from mva.names import MAXIMUM_BYTES, BadName, check_name
-from mva.report.front_view import front_view
-from mva.report.run_files import UnreadableRun, read_run
 from mva.report.tables import summary
+from mva.runs.run_folder import UnreadableRun, read_run
 
 GOOD = ["helpful", "gpt4.1", "a b", "[bold]", "Ehrlichkeit", "誠実", "a=b,c", ".x", "...", "keys", "x" * MAXIMUM_BYTES]
 BAD = ["", ".", "..", "/", "/etc/x", "a/b", "../x", "a\\b", "[/x]", "a\nb", "\x00", "\x1b[2J", "\u202ex", "\udc80", " a", "a ",

@@ -10,14 +10,14 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+from mva.analysis.front_view import front_view
+from mva.analysis.sweep_view import sweep_view
 from mva.apps import resume
 from mva.apps.command import conf_folder
-from mva.report.front_view import front_view
-from mva.report.run_files import read_run
-from mva.report.sweep_files import Outcome
 from mva.report.sweep_page import _data
-from mva.report.sweep_view import sweep_view
 from mva.report.tables import export_command, next_steps
+from mva.runs.run_folder import read_run
+from mva.runs.sweep_folder import Outcome
 from mva.shell import command_line, override
 from mva.terminal import visible
 

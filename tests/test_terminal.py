@@ -13,9 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 import mva.apps.data
-from mva.report.front_view import front_view
-from mva.report.run_files import read_run
+from mva.analysis.front_view import front_view
 from mva.report.tables import summary
+from mva.runs.run_folder import read_run
 from mva.terminal import Console, visible, visible_data
 
 TITLE = "\x1b]0;owned\x07"  # sets the window's title

@@ -27,7 +27,7 @@ from mva.models.merge import merged_copy, rounding_error, truncate
 from mva.models.value_vector import ValueVector
 from mva.names import check_name
 from mva.report.model_card import Export, Form, model_card
-from mva.report.run_files import RunFiles, read_run
+from mva.runs.run_folder import RunFiles, read_run
 from mva.shapes import anything, fields, named, text
 from mva.terminal import Console
 

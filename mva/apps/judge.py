@@ -22,7 +22,7 @@ from mva.judging.pairing import pair_up, responses
 from mva.judging.win_rate import both_orders, judge_pairs
 from mva.pareto.front import Front
 from mva.records import write_json
-from mva.report.run_files import RunFiles, read_run
+from mva.runs.run_folder import RunFiles, read_run
 from mva.shell import command_line, override
 from mva.stages import Stages
 from mva.terminal import Console

@@ -12,19 +12,19 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from mva.analysis.front_view import front_view
+from mva.analysis.sweep_view import sweep_view
 from mva.apps import assemble
 from mva.apps.command import app
 from mva.apps.folder_lock import writing_if_allowed
 from mva.apps.stored_config import read_config
 from mva.apps.sweep import mirror_sweep
-from mva.report.front_view import front_view
 from mva.report.page import write_report
 from mva.report.publish import replay
-from mva.report.run_files import RunFiles, read_run
 from mva.report.sweep_page import write_sweep
 from mva.report.sweep_tables import sweep_summary
-from mva.report.sweep_view import sweep_view
 from mva.report.tables import summary
+from mva.runs.run_folder import RunFiles, read_run
 from mva.terminal import Console
 from mva.tracking.base import RunIdentity
 from mva.tracking.guarded import Guarded

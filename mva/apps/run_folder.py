@@ -15,7 +15,7 @@ from mva.apps.stored_config import read_config
 from mva.data.preference import ValueData
 from mva.fingerprint import fingerprint
 from mva.records import SCHEMA_VERSION, read_json, read_whole, write_json, write_text
-from mva.report.run_shapes import RECORDS
+from mva.runs.run_records import RECORDS
 
 _EXECUTION_ONLY = ("paths", "tracking", "report", "hydra", "tune", "serve", "judge", "data_changed", "debug")
 # Keys that there are no more, as they always were: so folders and jobs of earlier versions stay the same.

@@ -27,7 +27,7 @@ from mva.composition.linear import Linear
 from mva.evaluation.generation import GenerationSpec
 from mva.extrapolation.space import CoefficientSpace
 from mva.models.adapter_files import load_vectors, vector_names
-from mva.report.run_files import RunFiles, read_run
+from mva.runs.run_folder import RunFiles, read_run
 from mva.serving.page import front_data, render_page
 from mva.serving.speaker import Speaker
 from mva.shapes import anything, fields, list_of, named, text

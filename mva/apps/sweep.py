@@ -15,6 +15,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from mva.analysis.sweep_view import SweepView
 from mva.apps import assemble
 from mva.apps.errors import sentence
 from mva.apps.folder_lock import FolderBusy, writing
@@ -23,10 +24,9 @@ from mva.apps.run_folder import identity
 from mva.apps.streams import guard_streams
 from mva.records import in_one_sentence, write_text
 from mva.report.publish import publish_sweep
-from mva.report.sweep_files import OUTCOME, Outcome, outcome_of, read_outcome
 from mva.report.sweep_page import write_sweep
 from mva.report.sweep_tables import sweep_summary
-from mva.report.sweep_view import SweepView
+from mva.runs.sweep_folder import OUTCOME, Outcome, outcome_of, read_outcome
 from mva.terminal import Console, visible
 from mva.tracking.local import Local
 

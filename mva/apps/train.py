@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from mva.apps.command import app
 from mva.apps.workflow import open_workflow
-from mva.report.run_files import RunFiles, read_run
+from mva.runs.run_folder import RunFiles, read_run
 
 
 @app

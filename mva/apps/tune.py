@@ -21,6 +21,7 @@ from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from mva.analysis.trials import Trial, best_of
 from mva.apps import run
 from mva.apps.command import app
 from mva.apps.run_folder import identity
@@ -29,7 +30,7 @@ from mva.apps.tune_search import Search
 from mva.apps.tune_space import Setting, check_space, override, read_space
 from mva.apps.tune_study import Proposer, write_study
 from mva.report.sweep_page import write_sweep
-from mva.report.tune_tables import Trial, best_of, tune_summary
+from mva.report.tune_tables import tune_summary
 from mva.shell import command_line
 from mva.terminal import Console
 

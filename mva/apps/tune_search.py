@@ -9,13 +9,13 @@ from typing import Any
 
 from optuna.distributions import distribution_to_json
 
+from mva.analysis.sweep_view import sweep_view
+from mva.analysis.trials import Result, Trial, best_of, results_of, trial_records
 from mva.apps.run_folder import FolderInUse
 from mva.apps.tune_space import Setting, holds, override
 from mva.apps.tune_study import Proposer, Told
 from mva.records import SCHEMA_VERSION, read_json, write_json
-from mva.report.sweep_files import OUTCOME, SEARCH, read_outcome
-from mva.report.sweep_view import sweep_view
-from mva.report.tune_tables import Result, Trial, best_of, results_of, trial_records
+from mva.runs.sweep_folder import OUTCOME, SEARCH, read_outcome
 from mva.shapes import anything, count, fields, list_of, maybe, named, number, one_of, text
 
 _TRIAL = fields(

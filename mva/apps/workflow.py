@@ -10,6 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from mva.analysis.front_view import front_view
 from mva.apps import assemble
 from mva.apps.folder_lock import writing
 from mva.apps.run_folder import check_data, data_fingerprint, open_run_folder
@@ -36,13 +37,12 @@ from mva.pipeline import (
 )
 from mva.preflight import check_session
 from mva.records import SCHEMA_VERSION, whole_folder, write_json
-from mva.report.front_view import front_view
 from mva.report.page import write_report
 from mva.report.publish import publish
-from mva.report.run_files import read_run
 from mva.report.tables import brief, summary
 from mva.rewards.agreement import held_out_accuracy
 from mva.rewards.base import Reward
+from mva.runs.run_folder import read_run
 from mva.seeding import seed_everything
 from mva.stages import Stages
 from mva.tracking.base import RunIdentity, Tracker

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mva.report.front_view import BASE, CandidateView, FrontView, side_by_side
-from mva.report.run_files import RunFiles
+from mva.analysis.front_view import BASE, CandidateView, FrontView, side_by_side
 from mva.report.tables import export_command
+from mva.runs.run_folder import RunFiles
 
 MOST_RESPONSES = 1500
 """Of all candidates together, so that the page stays small; with many candidates each shows fewer prompts."""

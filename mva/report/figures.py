@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from mva.analysis.front_view import BASE, CORNER, CandidateView, FrontView
 from mva.records import write_bytes
-from mva.report.front_view import BASE, CORNER, CandidateView, FrontView
-from mva.report.run_files import Record
+from mva.runs.run_folder import Record
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 BLUE, ORANGE, GREEN, VERMILION, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#9a9a9a"

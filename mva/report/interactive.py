@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
+from mva.analysis.front_view import BASE, CORNER, CandidateView, FrontView
 from mva.report.figures import BLUE, GREY, ORANGE, VERMILION
-from mva.report.front_view import BASE, CORNER, CandidateView, FrontView
 from mva.terminal import visible
 
 _Z95 = 1.96

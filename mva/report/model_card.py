@@ -15,7 +15,7 @@ from mva.extrapolation.candidate import Candidate
 from mva.models.sources.published import UNKNOWN, Published
 from mva.models.value_vector import ValueVector
 from mva.report.loading_code import loading_section
-from mva.report.run_files import Record, RunFiles
+from mva.runs.run_folder import Record, RunFiles
 from mva.terminal import visible
 
 Form = Literal["adapter", "merged"]

@@ -10,15 +10,15 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from plotly import io as plotly_io
 from plotly.offline import get_plotlyjs
 
+from mva.analysis.front_view import extremes, front_view, hypervolume_curve, side_by_side
+from mva.analysis.indicators import indicator_rows
 from mva.records import write_text
 from mva.report.chooser import chooser
 from mva.report.figures import draw_front, draw_hypervolume, draw_training, save
-from mva.report.front_view import extremes, front_view, hypervolume_curve, side_by_side
-from mva.report.indicator_table import indicator_rows
 from mva.report.interactive import front_figures, hypervolume_figure, theme
-from mva.report.interference import draw_interference
-from mva.report.run_files import read_run
+from mva.report.interference_figures import draw_interference
 from mva.report.tables import front_rows, warnings
+from mva.runs.run_folder import read_run
 
 
 def write_report(folder: Path, *, forms: Sequence[str] = ("svg", "pdf")) -> Path:

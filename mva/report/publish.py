@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mva.report.front_view import FrontView, front_view, hypervolume_curve, side_by_side
+from mva.analysis.facets import NOT_SET, facets, settings_of
+from mva.analysis.front_view import FrontView, front_view, hypervolume_curve, side_by_side
+from mva.analysis.sweep_record import job_record
+from mva.analysis.sweep_view import SweepView
 from mva.report.interactive import front_figures
-from mva.report.run_files import RunFiles, read_run
-from mva.report.sweep_filters import NOT_SET, facets, settings_of
 from mva.report.sweep_interactive import joint_figures
-from mva.report.sweep_record import job_record
-from mva.report.sweep_view import SweepView
 from mva.report.tables import candidate_rows, front_rows
+from mva.runs.run_folder import RunFiles, read_run
 from mva.tracking.base import RunIdentity, Tracker, TrackerSpec
 
 _SAMPLES = 12

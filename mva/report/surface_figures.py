@@ -5,9 +5,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from mva.analysis.surface import ALL, Surface
 from mva.pareto.dominance import Floats
 from mva.report.comparison import PALETTE
-from mva.report.surface import ALL, Surface
 
 
 def draw_curves(surface: Surface) -> Figure:

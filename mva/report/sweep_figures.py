@@ -8,9 +8,9 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mva.analysis.front_view import BASE, CandidateView
+from mva.analysis.sweep_view import JobFront, JointFront, SweepView
 from mva.report.figures import BLUE, GREEN, GREY, ORANGE, VERMILION
-from mva.report.front_view import BASE, CandidateView
-from mva.report.sweep_view import JobFront, JointFront, SweepView
 
 PALETTE = (BLUE, VERMILION, GREEN, ORANGE, "#CC79A7", "#56B4E9", "#7a6a00")
 MARKERS = ("o", "s", "^", "D", "v", "P")

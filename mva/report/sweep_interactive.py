@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
+from mva.analysis.front_view import CandidateView
+from mva.analysis.sweep_view import JobFront, JointFront
 from mva.report.figures import GREY
-from mva.report.front_view import CandidateView
 from mva.report.interactive import plain, theme
 from mva.report.sweep_figures import PALETTE, style_of
-from mva.report.sweep_view import JobFront, JointFront
 
 JOINT = "front over all jobs"
 MOST_SAMPLES = 1000

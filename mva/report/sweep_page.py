@@ -8,18 +8,18 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, select_autoescape
 from plotly.offline import get_plotlyjs
 
+from mva.analysis.comparison import setting_rows
+from mva.analysis.facets import NOT_SET, Facet, facets, settings_of
+from mva.analysis.sweep_record import sweep_record
+from mva.analysis.sweep_view import JobFront, SweepView, sweep_view
 from mva.records import write_json, write_text
 from mva.report.figures import save
 from mva.report.sweep_figures import draw_sweep, style_of
-from mva.report.sweep_files import Job
-from mva.report.sweep_filters import NOT_SET, Facet, facets, settings_of
 from mva.report.sweep_interactive import joint_figures
 from mva.report.sweep_points import has_many_points, point_table, without_points
-from mva.report.sweep_record import sweep_record
-from mva.report.sweep_settings import setting_rows
 from mva.report.sweep_tables import APART, job_rows, setting_cells
-from mva.report.sweep_view import JobFront, SweepView, sweep_view
 from mva.report.tables import export_words
+from mva.runs.sweep_folder import Job
 from mva.shell import command_line, override
 
 _SIGNS = "●■▲◆▼✚"

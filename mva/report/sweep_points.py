@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from mva.analysis.sweep_view import JointFront
 from mva.report.sweep_interactive import MOST_SAMPLES
-from mva.report.sweep_view import JointFront
 from mva.terminal import visible
 
 MOST_SVG_POINTS = 5000

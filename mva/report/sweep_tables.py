@@ -8,11 +8,11 @@ from rich.console import Group, JustifyMethod, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from mva.analysis.comparison import SettingRow, setting_rows
+from mva.analysis.facets import NOT_SET, facets, settings_of, short_names
+from mva.analysis.sweep_view import JobFront, JointFront, SweepView
 from mva.pareto.bootstrap import Interval
-from mva.report.sweep_files import Job
-from mva.report.sweep_filters import NOT_SET, facets, settings_of, short_names
-from mva.report.sweep_settings import SettingRow, setting_rows
-from mva.report.sweep_view import JobFront, JointFront, SweepView
+from mva.runs.sweep_folder import Job
 
 APART = (
     "These jobs were not scored by the same rewards (another seed, other data or other values give other reward "

@@ -8,8 +8,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from mva.report.front_view import CandidateView, FrontView
-from mva.report.run_files import RunFiles
+from mva.analysis.front_view import CandidateView, FrontView
+from mva.runs.run_folder import RunFiles
 from mva.shell import command_line, override
 
 LINEAR = "linear"

@@ -5,9 +5,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, select_autoescape
 from plotly.offline import get_plotlyjs
 
+from mva.analysis.front_view import BASE, front_view
 from mva.extrapolation.space import CoefficientSpace
-from mva.report.front_view import BASE, front_view
-from mva.report.run_files import RunFiles
+from mva.runs.run_folder import RunFiles
 from mva.serving.speaker import Speaker
 
 

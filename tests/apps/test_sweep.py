@@ -17,7 +17,7 @@ from mva.apps.command import app, conf_folder
 from mva.apps.explore import of_one_candidate
 from mva.apps.run_folder import identity, open_run_folder
 from mva.apps.sweep import SweepReport
-from mva.report.sweep_files import read_outcome
+from mva.runs.sweep_folder import read_outcome
 
 
 @pytest.fixture

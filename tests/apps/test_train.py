@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from mva.apps import train
-from mva.report.run_files import read_run
-from mva.report.sweep_files import read_outcome
+from mva.runs.run_folder import read_run
+from mva.runs.sweep_folder import read_outcome
 
 
 def test_the_objective_is_the_mean_of_what_each_vector_said_last():

@@ -10,8 +10,8 @@ import pytest
 from mva.extrapolation.candidate import Candidate, ScoredCandidate
 from mva.pareto.front import select_front
 from mva.records import write_json
-from mva.report.sweep_files import Outcome
 from mva.report.sweep_page import write_sweep
+from mva.runs.sweep_folder import Outcome
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 N_JOBS, N_CANDIDATES = 100, 500

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from mva.report.page import write_report
-from mva.report.sweep_files import Outcome
 from mva.report.sweep_page import write_sweep
+from mva.runs.sweep_folder import Outcome
 
 pytestmark = pytest.mark.browser
 RUNS = "window.broken=1"

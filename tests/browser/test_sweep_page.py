@@ -2,8 +2,8 @@
 
 import pytest
 
-from mva.report.sweep_files import Outcome
 from mva.report.sweep_page import write_sweep
+from mva.runs.sweep_folder import Outcome
 
 pytestmark = pytest.mark.browser
 EVIL = "<script>window.broken=1</script>"

@@ -9,7 +9,7 @@ from mva.data.preference import user_prompt
 from mva.data.template import ConversationIds
 from mva.models.backbone import load_backbone
 from mva.models.sources.pretrained import Pretrained
-from mva.report.sweep_files import Outcome
+from mva.runs.sweep_folder import Outcome
 
 
 @pytest.fixture

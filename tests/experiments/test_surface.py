@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mva.analysis.surface import ALL, surfaces
 from mva.data.preference import user_prompt
 from mva.evaluation.ledger import Generation, Ledger
 from mva.extrapolation.candidate import Candidate, ScoredCandidate
@@ -16,9 +17,8 @@ from mva.pareto.bootstrap import Bootstrap
 from mva.pareto.front import select_front
 from mva.pareto.hypervolume import hypervolume
 from mva.records import write_json
-from mva.report.run_files import read_run
-from mva.report.surface import ALL, surfaces
-from mva.report.sweep_files import Outcome
+from mva.runs.run_folder import read_run
+from mva.runs.sweep_folder import Outcome
 
 VALUES = ("helpful", "harmless")
 FINE = "first pour the water and then add two spoons"

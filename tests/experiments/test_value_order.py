@@ -2,7 +2,7 @@
 
 import pytest
 
-from mva.report.sweep_files import Outcome
+from mva.runs.sweep_folder import Outcome
 
 FIRST, SECOND = ("helpful", "harmless"), ("harmless", "helpful")
 T_OF_TWO_SEEDS = 12.7062

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from mva.report.run_files import read_run
 from mva.report.tables import warnings
+from mva.runs.run_folder import read_run
 
 VALUES = ("helpful", "harmless")
 

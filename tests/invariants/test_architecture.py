@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "mva"
 ORDER = [
     "data", "models", "estimators", "objectives", "training", "composition", "policies", "extrapolation", "search",
-    "rewards", "evaluation", "pareto", "tracking", "judging", "report", "serving", "experiment", "preflight", "diagnostics", "pipeline", "apps",
+    "rewards", "evaluation", "pareto", "tracking", "judging", "runs", "analysis", "report", "serving", "experiment", "preflight", "diagnostics", "pipeline", "apps",
 ]  # fmt: skip
 FOUNDATION = {
     "checks",
@@ -29,6 +29,8 @@ HOMES = {
     "pytorch_lightning": ["training", "data/datamodule.py", "apps/command.py"],
     "wandb": ["tracking"],
     "moocore": ["pareto"],
+    "matplotlib": ["report", "tracking/tensorboard.py"],
+    "plotly": ["report", "serving"],
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

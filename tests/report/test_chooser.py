@@ -1,9 +1,9 @@
 import json
 
+from mva.analysis.front_view import front_view
 from mva.report.chooser import chooser
-from mva.report.front_view import front_view
 from mva.report.page import write_report
-from mva.report.run_files import read_run
+from mva.runs.run_folder import read_run
 
 
 def test_every_candidate_has_its_scores_command_and_responses(run_folder):

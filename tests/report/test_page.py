@@ -8,12 +8,12 @@ from html import escape
 import pytest
 from rich.console import Console
 
+from mva.analysis.front_view import CandidateView, FrontView, extremes, front_view, hypervolume_curve
 from mva.pareto.front import Front
 from mva.report.figures import draw_training
-from mva.report.front_view import CandidateView, FrontView, extremes, front_view, hypervolume_curve
 from mva.report.page import write_report
-from mva.report.run_files import UnreadableRun, read_run
 from mva.report.tables import brief, candidate_rows, summary, warnings
+from mva.runs.run_folder import UnreadableRun, read_run
 
 EVIL = "<script>window.broken = true</script>"
 

@@ -9,8 +9,8 @@ import pytest
 
 from mva.report.page import write_report
 from mva.report.publish import publish, publish_sweep, replay
-from mva.report.sweep_files import Outcome
 from mva.report.sweep_page import write_sweep
+from mva.runs.sweep_folder import Outcome
 from mva.tracking.base import RunIdentity
 from mva.tracking.weights_and_biases import WeightsAndBiases
 

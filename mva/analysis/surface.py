@@ -11,10 +11,10 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mva.analysis.text_statistics import STATISTICS
 from mva.pareto.bootstrap import MINIMUM_PROMPTS, Bootstrap, Difference
 from mva.pareto.dominance import Floats
-from mva.report.run_files import Record, RunFiles, answers
-from mva.report.text_statistics import STATISTICS
+from mva.runs.run_folder import Record, RunFiles, answers
 
 ALL = "all together"
 

@@ -9,7 +9,7 @@ import numpy as np
 from mva.extrapolation.candidate import Candidate
 from mva.pareto.front import Front
 from mva.pareto.hypervolume import hypervolume
-from mva.report.run_files import Record, RunFiles
+from mva.runs.run_folder import Record, RunFiles
 
 BASE, CORNER, FRONT, OTHER = "base", "single value", "front", "candidate"
 

@@ -2,11 +2,11 @@
 
 from typing import Any
 
+from mva.analysis.comparison import SettingRow, setting_rows
+from mva.analysis.sweep_view import JointFront, SweepView
 from mva.pareto.bootstrap import Interval
 from mva.records import SCHEMA_VERSION
-from mva.report.sweep_files import Job
-from mva.report.sweep_settings import SettingRow, setting_rows
-from mva.report.sweep_view import JointFront, SweepView
+from mva.runs.sweep_folder import Job
 
 
 def sweep_record(view: SweepView) -> dict[str, Any]:

@@ -9,8 +9,8 @@ import torch
 from mva.evaluation.ledger import Ledger
 from mva.models.adapter_files import load_adapter, save_adapter
 from mva.models.value_vector import LowRank, ValueVector
-from mva.report.run_files import read_run
-from mva.report.sweep_files import read_sweep
+from mva.runs.run_folder import read_run
+from mva.runs.sweep_folder import read_sweep
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* is unfinished:UserWarning")
 

@@ -6,13 +6,13 @@ import json
 import pytest
 from rich.console import Console
 
-from mva.report.run_files import UnreadableRun
-from mva.report.sweep_files import Outcome, read_outcome, read_sweep
+from mva.analysis.comparison import setting_rows
+from mva.analysis.sweep_view import sweep_view
 from mva.report.sweep_interactive import joint_figures
 from mva.report.sweep_page import write_sweep
-from mva.report.sweep_settings import setting_rows
 from mva.report.sweep_tables import job_rows, setting_cells, sweep_summary
-from mva.report.sweep_view import sweep_view
+from mva.runs.run_folder import UnreadableRun
+from mva.runs.sweep_folder import Outcome, read_outcome, read_sweep
 
 EVIL = "<script>window.broken = true</script>"
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mva.report.sweep_files import Job
+from mva.runs.sweep_folder import Job
 
 NOT_SET = "(as configured)"
 MOST_BOXES = 8

@@ -1,4 +1,4 @@
-"""Read a run folder (docs/run_folder.md): the only place of the report that knows file names."""
+"""What lies in a run folder (docs/run_folder.md), written and read; reading never writes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from mva.folders import check_folder
 from mva.names import BadName, check_name
 from mva.pareto.front import Front
 from mva.records import read_json, read_whole
-from mva.report.run_shapes import RECORDS, disagreements, metrics_line
+from mva.runs.run_records import RECORDS, disagreements, metrics_line
 
 Record = Mapping[str, Any]
 _AGAIN = "run again in the same folder to write it again"

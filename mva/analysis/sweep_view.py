@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from mva.analysis.front_view import CandidateView, FrontView, front_view
 from mva.pareto.dominance import Floats, non_dominated
 from mva.pareto.hypervolume import hypervolume, nadir
-from mva.report.front_view import CandidateView, FrontView, front_view
-from mva.report.run_files import RunFiles
-from mva.report.sweep_files import Job, given_reference_point, labels_of, read_sweep
+from mva.runs.run_folder import RunFiles
+from mva.runs.sweep_folder import Job, given_reference_point, labels_of, read_sweep
 
 MARGIN = 0.1
 

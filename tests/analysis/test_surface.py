@@ -3,10 +3,10 @@ from itertools import product
 import numpy as np
 import pytest
 
+from mva.analysis.surface import ALL, NotScored, Surface, holds_from, interference, surfaces
 from mva.pareto.bootstrap import Bootstrap
-from mva.report.run_files import read_run
-from mva.report.surface import ALL, NotScored, Surface, holds_from, interference, surfaces
 from mva.report.surface_figures import draw_curves, draw_planes
+from mva.runs.run_folder import read_run
 
 LEVELS = (0.0, 0.5, 1.0, 2.0)
 HELPFUL, HARMLESS = np.eye(2)

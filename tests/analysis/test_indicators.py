@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from mva.report.front_view import front_view
-from mva.report.indicator_table import indicator_rows
-from mva.report.run_files import read_run
+from mva.analysis.front_view import front_view
+from mva.analysis.indicators import indicator_rows
+from mva.runs.run_folder import read_run
 
 
 def test_estimates_are_the_fronts_own_numbers_and_the_interval_is_one_point_where_prompts_agree(run_folder):

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from mva.folders import check_folder
 from mva.records import SCHEMA_VERSION, read_json, write_json
-from mva.report.run_files import RunFiles, UnreadableRun, read_run
+from mva.runs.run_folder import RunFiles, UnreadableRun, read_run
 from mva.shapes import fields, list_of, maybe, named, number, one_of, text, whole
 
 OUTCOME = "outcome.json"

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from mva.analysis.comparison import NotComparable, compare, held_out_rewards
 from mva.pareto.bootstrap import Bootstrap
-from mva.report.comparison import NotComparable, compare, comparison_table, draw_comparison, held_out_rewards
-from mva.report.run_files import read_run
+from mva.report.comparison import comparison_table, draw_comparison
+from mva.runs.run_folder import read_run
 
 FEW = Bootstrap(draws=200)
 

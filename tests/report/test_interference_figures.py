@@ -2,7 +2,8 @@ import math
 
 import numpy as np
 
-from mva.report.interference import draw_interference, panel
+from mva.analysis.interference import panel
+from mva.report.interference_figures import draw_interference
 
 
 def test_modules_are_laid_out_by_layer_and_projection():

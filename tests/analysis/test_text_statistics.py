@@ -1,6 +1,6 @@
 import pytest
 
-from mva.report.text_statistics import STATISTICS, distinct_words, empty, length, repeated_3grams, sentence_length
+from mva.analysis.text_statistics import STATISTICS, distinct_words, empty, length, repeated_3grams, sentence_length
 
 
 @pytest.mark.parametrize(

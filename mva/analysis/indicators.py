@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mva.analysis.front_view import FrontView
 from mva.pareto.bootstrap import Bootstrap, Interval
 from mva.pareto.hypervolume import hypervolume
 from mva.pareto.indicators import Yardstick, expected_utility, n_front_points, spread
-from mva.report.front_view import FrontView
-from mva.report.run_files import RunFiles, answers
+from mva.runs.run_folder import RunFiles, answers
 
 DRAWS = 300
 _WEIGHTS = 512
