@@ -11,10 +11,10 @@ from optuna.distributions import distribution_to_json
 
 from mva.analysis.sweep_view import sweep_view
 from mva.analysis.trials import Result, Trial, best_of, results_of, trial_records
-from mva.apps.run_folder import FolderInUse
 from mva.apps.tune_space import Setting, holds, override
 from mva.apps.tune_study import Proposer, Told
 from mva.records import SCHEMA_VERSION, read_json, write_json
+from mva.runs.data_record import FolderInUse
 from mva.runs.sweep_folder import OUTCOME, SEARCH, read_outcome
 from mva.shapes import anything, count, fields, list_of, maybe, named, number, one_of, text
 

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from mva.analysis.front_view import front_view
 from mva.apps import assemble
 from mva.apps.folder_lock import writing
-from mva.apps.run_folder import check_data, data_fingerprint, open_run_folder
+from mva.apps.run_folder import open_run_folder
 from mva.data.checks import DataReport
 from mva.data.preference import ValueData
 from mva.data.reasoning import thought_marks
@@ -36,13 +36,14 @@ from mva.pipeline import (
     train_vectors,
 )
 from mva.preflight import check_session
-from mva.records import SCHEMA_VERSION, whole_folder, write_json
+from mva.records import whole_folder
 from mva.report.page import write_report
 from mva.report.publish import publish
 from mva.report.tables import brief, summary
 from mva.rewards.agreement import held_out_accuracy
 from mva.rewards.base import Reward
-from mva.runs.run_folder import read_run
+from mva.runs.data_record import check_data, data_fingerprint
+from mva.runs.run_folder import read_run, write_record
 from mva.seeding import seed_everything
 from mva.stages import Stages
 from mva.tracking.base import RunIdentity, Tracker
@@ -101,7 +102,7 @@ class Workflow:
             rewards = make_rewards(self.session, vectors)
             self._write("rewards", {"rewards": {value: self._agreement(value, r) for value, r in rewards.items()}})
         front = find_front(self.session, vectors, rewards, Ledger(self.folder))
-        write_json(self.folder / "front.json", front.to_json())
+        self._write("front", front.to_json())
         if (self.folder / "independent").is_dir():
             with self.session.stages.stage("Compare with training without the penalty"):
                 self._preservation(vectors, rewards)
@@ -149,7 +150,7 @@ class Workflow:
         self.session.stages.console.print(summarise(run, front_view(run)), crop=False)
 
     def _write(self, name: str, record: dict[str, Any]) -> None:
-        write_json(self.folder / f"{name}.json", {"schema_version": SCHEMA_VERSION, **record})
+        write_record(self.folder, name, record)
 
 
 @contextmanager
@@ -187,7 +188,7 @@ def _read_data(experiment: Experiment, stages: Stages, folder: Path, *, on_chang
     fingerprints = {value: data_fingerprint(pairs) for value, pairs in data.items()}
     changed = check_data(folder, fingerprints, on_change=on_change)
     values = {value: {**_facts(report), "fingerprint": fingerprints[value]} for value, report in reports.items()}
-    write_json(folder / "data.json", {"schema_version": SCHEMA_VERSION, "values": values, "changed": changed})
+    write_record(folder, "data", {"values": values, "changed": changed})
     return data
 
 
@@ -202,7 +203,7 @@ def _load_model(experiment: Experiment, stages: Stages, folder: Path) -> Backbon
         "notes": list(backbone.notes),
         "thoughts": thoughts and list(thoughts),
     }
-    write_json(folder / "model.json", {"schema_version": SCHEMA_VERSION, **about})
+    write_record(folder, "model", about)
     return backbone
 
 

@@ -10,7 +10,7 @@ from mva.evaluation.ledger import CANDIDATES, FAILED, GENERATIONS, current_lines
 from mva.folders import check_folder
 from mva.names import BadName, check_name
 from mva.pareto.front import Front
-from mva.records import read_json, read_whole
+from mva.records import SCHEMA_VERSION, read_json, read_whole, write_json
 from mva.runs.run_records import RECORDS, disagreements, metrics_line
 
 Record = Mapping[str, Any]
@@ -85,6 +85,18 @@ def read_run(folder: Path) -> RunFiles:
         environment=_record(folder, "environment"),
         config=_text(folder / "config.yaml"),
     )
+
+
+def write_record(folder: Path, name: str, record: Mapping[str, object]) -> None:
+    """Write one of the run's `RECORDS`, atomically, with its schema version.
+
+    Raises:
+        KeyError: If there is no record of that name.
+        ValueError: If it has a field that `RECORDS` does not name, holds NaN or infinity, or what JSON has no word for.
+    """
+    if unknown := record.keys() - {"schema_version", *RECORDS[name].names}:
+        raise ValueError(f"{name}.json has no field {min(unknown)!r}: name it in RECORDS and in docs/run_folder.md.")
+    write_json(folder / f"{name}.json", {"schema_version": SCHEMA_VERSION, **record})
 
 
 def _check_names(folder: Path, lines: Sequence[Record], values: Sequence[str]) -> None:

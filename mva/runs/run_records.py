@@ -1,6 +1,7 @@
 """The shapes of a run folder's records (docs/run_folder.md), and what they have to say about each other."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from mva.records import SCHEMA_VERSION
@@ -10,8 +11,21 @@ _BY_VALUE = named(number, at_least=1)
 _VERSION = {"schema_version": one_of(SCHEMA_VERSION)}
 
 
-def _record(required: Mapping[str, Shape], optional: Mapping[str, Shape]) -> Shape:
-    return fields({**_VERSION, **required}, optional)
+@dataclass(frozen=True)
+class RecordShape:
+    """A record's fields with their shapes, called as a shape is; fields that it does not name are let through."""
+
+    required: Mapping[str, Shape]
+    optional: Mapping[str, Shape]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The fields beside `schema_version`."""
+        return (*self.required, *self.optional)
+
+    def __call__(self, record: Any) -> None:
+        """Take the record; see `mva.shapes`."""
+        fields({**_VERSION, **self.required}, self.optional)(record)
 
 
 def _positive(value: Any) -> None:
@@ -84,10 +98,10 @@ _POINT = fields(
 _BASE = fields({"id": text, "scores": _BY_VALUE}, {"scores_held_out": maybe(_BY_VALUE)})
 
 _MACHINE = fields({}, {"cpu": text, "cores": maybe(count), "memory_gb": maybe(number), "accelerator": maybe(text)})
-RECORDS: Mapping[str, Shape] = {
-    "data": _record({"values": named(_VALUE_DATA)}, {"changed": list_of(text)}),
-    "dependence": _record({"pairs": list_of(_DEPENDENCE), "norms": named(number)}, {"draws": count}),
-    "environment": _record(
+RECORDS: Mapping[str, RecordShape] = {
+    "data": RecordShape({"values": named(_VALUE_DATA)}, {"changed": list_of(text)}),
+    "dependence": RecordShape({"pairs": list_of(_DEPENDENCE), "norms": named(number)}, {"draws": count}),
+    "environment": RecordShape(
         {},
         {
             "seed": whole,
@@ -97,7 +111,7 @@ RECORDS: Mapping[str, Shape] = {
             "machine": _MACHINE,
         },
     ),
-    "front": _record(
+    "front": RecordShape(
         {
             "values": list_of(text, at_least=1),
             "reference_point": _BY_VALUE,
@@ -115,12 +129,12 @@ RECORDS: Mapping[str, Shape] = {
             "score_scaling": text,
         },
     ),
-    "interference": _record({"pairs": _same_panels}, {}),
-    "model": _record({}, {"name": text, "fingerprint": text, "notes": list_of(text), "thoughts": maybe(_thoughts)}),
-    "preservation": _record({"values": named(_PRESERVED)}, {}),
-    "rewards": _record({"rewards": named(_REWARD)}, {}),
-    "timings": _record({"stages": list_of(fields({"name": text, "seconds": number}))}, {}),
-    "training": _record(
+    "interference": RecordShape({"pairs": _same_panels}, {}),
+    "model": RecordShape({}, {"name": text, "fingerprint": text, "notes": list_of(text), "thoughts": maybe(_thoughts)}),
+    "preservation": RecordShape({"values": named(_PRESERVED)}, {}),
+    "rewards": RecordShape({"rewards": named(_REWARD)}, {}),
+    "timings": RecordShape({"stages": list_of(fields({"name": text, "seconds": number}))}, {}),
+    "training": RecordShape(
         {}, {"pairs": named(count), "vectors": named(fields({"cost": maybe(_COST)}, {"key": text, "norm": number}))}
     ),
 }

@@ -16,8 +16,9 @@ from starlette.testclient import TestClient
 from mva.apps import brought, explore, export, judge, report, serve
 from mva.apps.command import conf_folder
 from mva.apps.help import READERS
-from mva.apps.run_folder import FolderInUse, identity, open_run_folder
+from mva.apps.run_folder import identity, open_run_folder
 from mva.models.sources.tiny_random import TinyRandom
+from mva.runs.data_record import FolderInUse
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from mva.apps import resume
-from mva.apps.run_folder import environment
+from mva.runs.environment import environment
 from mva.tracking.weights_and_biases import short_name
 
 SMOKE = ["debug=smoke", "paths.cache=cache", "tracking=local", "value.names=[helpful]"]
