@@ -31,12 +31,12 @@ from transformers import (
 
 from mva.apps import assemble
 from mva.apps.command import conf_folder
+from mva.data.batched import tokenize_pairs
 from mva.data.dialogues import read_prompt
 from mva.data.preference import Dialogue, PreferencePair
 from mva.data.sources.base import BadRow
 from mva.data.sources.local_files import LocalFiles
 from mva.data.template import Template
-from mva.data.tokenization import tokenize_pairs
 from mva.experiment import Experiment
 from mva.models.backbone import Backbone
 from mva.models.reference import reference_log_probs

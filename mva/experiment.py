@@ -17,6 +17,7 @@ from mva.extrapolation.space import CoefficientSpace
 from mva.models.backbone import Backbone, ModelSettings, check_device
 from mva.models.lora import LoraSpec
 from mva.models.store import Store
+from mva.models.token_store import StoredTokens
 from mva.objectives.base import PreferenceLoss
 from mva.objectives.decorrelation import Decorrelation
 from mva.policies.base import PolicySpec
@@ -119,8 +120,10 @@ class Session:
     @cached_property
     def tokenized(self) -> dict[str, TokenizedValue]:
         """Every value's pairs, ready for training."""
-        e = self.experiment
-        return {
-            value: tokenize_value(data, self.backbone.template, e.data.limits, on_bad_row=e.data.on_bad_row)
-            for value, data in {**self.data, **self.filtered}.items()
-        }
+        experiment, template = self.experiment, self.backbone.template
+        limits, on_bad_row = experiment.data.limits, experiment.data.on_bad_row
+        tokenized = {}
+        for value, data in {**self.data, **self.filtered}.items():
+            tokenize = StoredTokens(experiment.store, what=f"the token ids of '{value}'")
+            tokenized[value] = tokenize_value(data, template, limits, on_bad_row=on_bad_row, tokenize=tokenize)
+        return tokenized

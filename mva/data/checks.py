@@ -3,8 +3,9 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
-from mva.data.preference import PreferencePair, ValueData, prompt_id
+from mva.data.preference import Dialogue, PreferencePair, ValueData
 from mva.data.sources.base import BadRow
 from mva.data.tokenization import TokenizedPair, TokenLimits
 
@@ -79,29 +80,24 @@ def longer_is_chosen(pairs: Iterable[PreferencePair]) -> float:
     return sum((d > 0) + 0.5 * (d == 0) for d in differences) / len(differences) if differences else 0.5
 
 
-def _content(pair: PreferencePair) -> tuple[str, str, str]:
-    return prompt_id(pair.prompt), pair.chosen, pair.rejected
-
-
 def _duplicates(pairs: Sequence[PreferencePair]) -> list[str]:
-    seen: Counter[tuple[str, str, str]] = Counter()
+    seen = set[tuple[Dialogue, str, str]]()
     places = []
     for pair in pairs:
-        seen[_content(pair)] += 1
-        if seen[_content(pair)] > 1:
+        content = (pair.prompt, pair.chosen, pair.rejected)
+        if content in seen:
             places.append(pair.origin)
+        seen.add(content)
     return places
 
 
 def _contradictions(pairs: Sequence[PreferencePair]) -> list[str]:
-    contents = {_content(pair) for pair in pairs}
-    return [p.origin for p in pairs if (prompt_id(p.prompt), p.rejected, p.chosen) in contents]
+    contents = {(pair.prompt, pair.chosen, pair.rejected) for pair in pairs}
+    return [pair.origin for pair in pairs if (pair.prompt, pair.rejected, pair.chosen) in contents]
 
 
 def shared_prompts(groups: Mapping[str, Sequence[PreferencePair]]) -> list[str]:
     """Name the places (`file:line`) of all pairs whose prompt stands in more than one of the groups."""
-    homes: dict[str, set[str]] = defaultdict(set)
-    for group, pairs in groups.items():
-        for pair in pairs:
-            homes[prompt_id(pair.prompt)].add(group)
-    return [p.origin for pairs in groups.values() for p in pairs if len(homes[prompt_id(p.prompt)]) > 1]
+    prompts = {group: {pair.prompt for pair in pairs} for group, pairs in groups.items()}
+    homes = Counter(chain.from_iterable(prompts.values()))
+    return [pair.origin for pairs in groups.values() for pair in pairs if homes[pair.prompt] > 1]

@@ -72,7 +72,7 @@ class ControlTokens:
             RefusedDialogue: If a content holds a control token's text, and this tokenizer gives a text other tokens
                 when it is tokenised in stretches. Not raised unless `strict`.
         """
-        if not any(self._holds_mark(content) for content in contents):
+        if not self.stand_in(contents):
             return self._encode(render(contents))
         present = [mark for mark in self.marks if any(mark in content for content in contents)]
         taken = {*render(contents), *chain.from_iterable(self.marks)}
@@ -87,6 +87,10 @@ class ControlTokens:
             raise RefusedDialogue(f"a text holds the control token {mark!r}, which this tokenizer can't read as text")
         originals = {placeholder: mark for mark, placeholder in placeholders.items()}
         return self._by_stretches(text, originals, [*contexts, ""][0])
+
+    def stand_in(self, contents: Iterable[str]) -> bool:
+        """Say whether a content holds the text of a control token."""
+        return any(self._holds_mark(content) for content in contents)
 
     def _holds_mark(self, content: str) -> bool:
         # Most texts lack the marks' first characters (`<`, `[`), which is seen faster than a pattern is matched.

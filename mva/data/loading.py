@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from mva.checks import BadSetting, Bounds, Count, Text, check
 from mva.data.checks import DataReport, EmptyData, check_value
+from mva.data.collector import paused
 from mva.data.formats import PairFormat
 from mva.data.preference import PreferencePair, Split, ValueData, prompt_id
 from mva.data.sources.base import BadRow, Row, Source
@@ -94,6 +95,13 @@ def load_value(
         BadRow: For the first unusable row, unless `on_bad_row` is "skip".
         EmptyData: If no training pairs are left, or nothing to evaluate on.
     """
+    with paused():
+        return _load_value(value, source, on_bad_row=on_bad_row, max_train_pairs=max_train_pairs)
+
+
+def _load_value(
+    value: str, source: ValueSource, *, on_bad_row: OnBadRow, max_train_pairs: int | None
+) -> tuple[ValueData, DataReport]:
     splits: dict[Split, list[PreferencePair]] = {split: [] for split in _SPLITS}
     skipped: list[BadRow] = []
     for held_out, reader in ((False, source.train), (True, source.test)):

@@ -123,10 +123,31 @@ class Template:
         before = self.before_ids(dialogue)
         render = partial(self._up_to_the_end, strict=strict)
         whole = self._tokenize(render, (*dialogue, Message("assistant", answer)), strict=strict)
+        return self.parted(before, whole)
+
+    def parted(self, before: Sequence[int], whole: list[int]) -> ConversationIds:
+        """Find where the answer begins, by the ids before it and those of the rendered conversation."""
         if not self._writes_end_of_turn:
-            whole += self._encode(self.end_of_turn)
+            whole = whole + self._encode(self.end_of_turn)
         start = _common_beginning(before, whole)
         return ConversationIds(whole, start, spans=start < len(before))
+
+    def texts(self, dialogue: Dialogue, answers: Sequence[str]) -> tuple[str, list[str]]:
+        """Render what stands before the answers to a prompt, and the conversation with each of them.
+
+        These are the texts of `before_ids` and `conversation_ids`, where no content holds a control token.
+
+        Raises:
+            RefusedDialogue: If the template refuses the dialogue, or changes an answer's text.
+        """
+        wholes = [self._up_to_the_end((*dialogue, Message("assistant", answer)), strict=True) for answer in answers]
+        return self._before(dialogue), wholes
+
+    def with_bos(self, ids: list[int]) -> list[int]:
+        """Put the beginning of sequence before the ids of a text, where no chat template writes it."""
+        bos = self.tokenizer.bos_token_id
+        needs_bos = not self.tokenizer.chat_template and bos is not None and ids[:1] != [bos]
+        return [bos, *ids] if needs_bos else ids
 
     def check(self) -> None:
         """Check with a probe that conversations can be tokenised as the template writes them.
@@ -199,10 +220,8 @@ class Template:
         def render_contents(contents: Sequence[str]) -> str:
             return render(tuple(Message(role, content) for role, content in zip(roles, contents, strict=True)))
 
-        ids = self.control_tokens.encode(render_contents, [turn.content for turn in dialogue], strict=strict)
-        bos = self.tokenizer.bos_token_id
-        needs_bos = not self.tokenizer.chat_template and bos is not None and ids[:1] != [bos]
-        return [bos, *ids] if needs_bos else ids
+        contents = [turn.content for turn in dialogue]
+        return self.with_bos(self.control_tokens.encode(render_contents, contents, strict=strict))
 
     def _encode(self, text: str) -> list[int]:
         return list(self.tokenizer.encode(text, add_special_tokens=False))

@@ -7,7 +7,7 @@ from mva.checks import Count, check
 from mva.data.preference import Dialogue, Message, PreferencePair
 from mva.data.rendering import RefusedDialogue
 from mva.data.sources.base import BadRow
-from mva.data.template import Template
+from mva.data.template import ConversationIds, Template
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +41,6 @@ class TokenLimits:
     def __post_init__(self) -> None:
         """Refuse settings that are not as annotated."""
         check(self)
-
-
-def tokenize_pairs(pairs: Sequence[PreferencePair], template: Template, limits: TokenLimits) -> list[TokenizedPair]:
-    """Tokenise pairs.
-
-    Raises:
-        BadRow: For the first pair that the template refuses, or whose prompt can't be cut to the limit.
-    """
-    return [tokenize_pair(pair, template, limits) for pair in pairs]
 
 
 def tokenize_pair(pair: PreferencePair, template: Template, limits: TokenLimits) -> TokenizedPair:
@@ -92,12 +83,19 @@ def tokenize_answers(
     """
     prompt = fit_prompt(dialogue, limits.prompt, template.before_ids)
     conversations = [template.conversation_ids(prompt, answer, strict=strict) for answer in answers]
+    return cut_answers(conversations, limits, shortened=prompt != dialogue)
+
+
+def cut_answers(
+    conversations: Sequence[ConversationIds], limits: TokenLimits, *, shortened: bool = False
+) -> TokenizedAnswers:
+    """Part conversations with one prompt (which may have been `shortened`), and cut the answers to the limit."""
     start = min(conversation.start for conversation in conversations)
     whole = [conversation.ids for conversation in conversations]
     return TokenizedAnswers(
         prompt=tuple(whole[0][:start]),
         answers=tuple(tuple(ids[start : start + limits.response]) for ids in whole),
-        cut=prompt != dialogue or max(map(len, whole)) > start + limits.response,
+        cut=shortened or max(map(len, whole)) > start + limits.response,
         spans=any(conversation.spans for conversation in conversations),
     )
 

@@ -1,16 +1,19 @@
 """One value's pairs, ready for training: what the model's template and the limits make of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from mva.data.batched import Tokens, tokenize_each
 from mva.data.checks import EmptyData, usable_after_truncation
+from mva.data.collector import paused
 from mva.data.loading import OnBadRow
 from mva.data.preference import PreferencePair, ValueData
 from mva.data.rendering import RefusedDialogue, Rendering
 from mva.data.sources.base import BadRow
 from mva.data.template import Template
-from mva.data.tokenization import TokenizedPair, TokenLimits, tokenize_pair
+from mva.data.tokenization import TokenizedPair, TokenLimits
 
+Tokenize = Callable[[Sequence[PreferencePair], Template, TokenLimits], Iterable[Tokens]]
 _N_EXAMPLES = 3
 
 
@@ -50,15 +53,22 @@ class TokenizedValue:
         return lines
 
 
-def tokenize_value(data: ValueData, template: Template, limits: TokenLimits, *, on_bad_row: OnBadRow) -> TokenizedValue:
-    """Tokenise training and validation pairs.
+def tokenize_value(
+    data: ValueData,
+    template: Template,
+    limits: TokenLimits,
+    *,
+    on_bad_row: OnBadRow,
+    tokenize: Tokenize = tokenize_each,
+) -> TokenizedValue:
+    """Tokenise training and validation pairs; `tokenize` may keep their ids.
 
     Raises:
         BadRow: For the first pair that can't be used, unless `on_bad_row` is "skip".
         EmptyData: If no pair is left.
     """
-    train, bad_train = tokenize_usable(data.train, template, limits)
-    validation, bad_validation = tokenize_usable(data.validation, template, limits)
+    train, bad_train = tokenize_usable(data.train, template, limits, tokenize=tokenize)
+    validation, bad_validation = tokenize_usable(data.validation, template, limits, tokenize=tokenize)
     skipped = [*bad_train, *bad_validation]
     if skipped and on_bad_row == "error":
         raise skipped[0]
@@ -106,18 +116,18 @@ def examples(skipped: Sequence[BadRow]) -> list[str]:
 
 
 def tokenize_usable(
-    pairs: Sequence[PreferencePair], template: Template, limits: TokenLimits
+    pairs: Sequence[PreferencePair], template: Template, limits: TokenLimits, *, tokenize: Tokenize = tokenize_each
 ) -> tuple[list[TokenizedPair], list[BadRow]]:
     """Tokenise pairs; returns the usable ones, and a `BadRow` for each of the others."""
     tokenized: list[TokenizedPair] = []
     sources: list[PreferencePair] = []
     refused: list[BadRow] = []
-    for pair in pairs:
-        try:
-            tokenized.append(tokenize_pair(pair, template, limits))
-        except BadRow as bad:
-            refused.append(bad)
-        else:
-            sources.append(pair)
+    with paused():
+        for pair, tokens in zip(pairs, tokenize(pairs, template, limits), strict=True):
+            if isinstance(tokens, BadRow):
+                refused.append(tokens)
+            else:
+                tokenized.append(tokens)
+                sources.append(pair)
     usable, identical = usable_after_truncation(sources, tokenized, limits)
     return usable, [*refused, *identical]

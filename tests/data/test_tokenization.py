@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from mva.data.batched import tokenize_pairs
 from mva.data.preference import PreferencePair, user_prompt
 from mva.data.sources.base import BadRow
 from mva.data.template import Template
-from mva.data.tokenization import TokenizedPair, TokenLimits, tokenize_pair, tokenize_pairs
+from mva.data.tokenization import TokenizedPair, TokenLimits, tokenize_pair
 from mva.models.sources.tiny_random import byte_tokenizer
 
 PAIR = PreferencePair(user_prompt("How long?"), "As long as it takes.", "Short.")

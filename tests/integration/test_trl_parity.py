@@ -5,9 +5,10 @@ import torch
 from datasets import Dataset
 from trl import DPOConfig, DPOTrainer
 
+from mva.data.batched import tokenize_pairs
 from mva.data.packing import pack
 from mva.data.preference import PreferencePair, user_prompt
-from mva.data.tokenization import TokenLimits, tokenize_pairs
+from mva.data.tokenization import TokenLimits
 from mva.models.backbone import load_backbone
 from mva.models.log_probs import sequence_log_probs
 from mva.models.lora import LoraSpec, attach, detach, extract
