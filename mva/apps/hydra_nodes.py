@@ -37,6 +37,14 @@ LAUNCHERS = {
     f"{_PLUGINS}submitit_launcher.submitit_launcher.LocalLauncher": "submitit_local",
     f"{_PLUGINS}submitit_launcher.submitit_launcher.SlurmLauncher": "submitit_slurm",
 }
+# Ours, with their settings: Hydra's store has none of them.
+_OURS: Mapping[str, Given] = {
+    "hydra_plugins.mva_launchers.gpu_slots.GpuSlots": {
+        "_target_": "hydra_plugins.mva_launchers.gpu_slots.GpuSlots",
+        "slots": None,
+        "threads": None,
+    }
+}
 _PLACES = ("submitit_folder", "temp_folder")
 _JOB_WORDS = ("hydra.mode", "hydra.sweep.dir", "hydra.sweep.subdir")
 _PLAIN = re.compile(r"[\w.:,+-]{0,200}")
@@ -131,7 +139,7 @@ def check_hydra(config: DictConfig, given: Given) -> None:
         _check_mapping(node[name], f"hydra.{name}")
     for name, callback in node["callbacks"].items():
         _check_instantiated(config, f"hydra.callbacks.{name}", callback, CALLBACKS, given)
-    _check_instantiated(config, "hydra.launcher", node["launcher"], _settings("launcher", LAUNCHERS), given)
+    _check_instantiated(config, "hydra.launcher", node["launcher"], _launchers(), given)
     _check_instantiated(config, "hydra.sweeper", node["sweeper"], _settings("sweeper", SWEEPERS), given)
     for name in ("job_logging", "hydra_logging"):
         check_logging(node[name], where=f"hydra.{name}")
@@ -204,6 +212,10 @@ def _check_environment(job: Given, given: Given) -> None:
             raise ForbiddenTarget(f"hydra.job.env_set has {name} from a configuration file: set it in the shell.")
         if name == PLUGINS and setting != os.environ.get(PLUGINS):
             raise ForbiddenTarget(f"hydra.job.env_set has {PLUGINS}: set it in the shell.")
+
+
+def _launchers() -> dict[str, Given]:
+    return {**_settings("launcher", LAUNCHERS), **_OURS}
 
 
 def _settings(group: str, names: Mapping[str, str]) -> dict[str, Given]:
