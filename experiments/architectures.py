@@ -27,7 +27,8 @@ from two_by_two import BOOTSTRAP, whole_table
 
 from mva.analysis.front_view import BASE, CORNER, front_view
 from mva.records import write_json
-from mva.report.figures import BLUE, ORANGE, save
+from mva.report.figures import save
+from mva.report.style import BLUE, ORANGE
 from mva.runs.run_folder import RunFiles
 from mva.runs.sweep_folder import read_sweep
 from mva.terminal import Console

@@ -49,6 +49,7 @@ from mva.objectives.decorrelation import Decorrelation
 from mva.pareto.hypervolume import hypervolume
 from mva.pipeline import make_evaluator, make_rewards, train_vectors
 from mva.report.figures import save
+from mva.report.style import BLUE, GREY
 from mva.seeding import seed_everything
 from mva.stages import Stages
 from mva.terminal import Console
@@ -234,8 +235,8 @@ def draw(lines: Sequence[tuple[str, str, list[tuple[float, float]]]]) -> Figure:
     for axes, title, column in zip(figure.subplots(1, 4, sharey=True), titles, range(4), strict=True):
         for place, (_, price, found) in enumerate(lines):
             mean, half = found[column]
-            axes.errorbar(mean, -place, xerr=half, fmt="o" if price == "strong" else "s", color="#0072B2", capsize=2)
-        axes.axvline(0 if column == 2 else 1, color="#9a9a9a", linewidth=1)
+            axes.errorbar(mean, -place, xerr=half, fmt="o" if price == "strong" else "s", color=BLUE, capsize=2)
+        axes.axvline(0 if column == 2 else 1, color=GREY, linewidth=1)
         axes.set_title(title, fontsize=9)
         axes.set_yticks([-place for place in range(len(lines))], [f"{e} ({p})" for e, p, _ in lines])
     return figure

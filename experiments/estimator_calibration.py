@@ -36,6 +36,7 @@ from mva.estimators.samples import FactorRows, Update, UpdateRows, dependence
 from mva.estimators.subspace_overlap import SubspaceOverlap
 from mva.models.value_vector import LowRank
 from mva.report.figures import save
+from mva.report.style import BLUE, GREY
 from mva.terminal import Console
 
 Vector = Mapping[str, LowRank]
@@ -153,8 +154,8 @@ def draw(rows: list[dict[str, Any]]) -> Figure:
     for axes, name in zip(figure.subplots(2, 3).flat, names, strict=True):
         mine = [row for row in rows if row["estimator"] == name]
         found = np.array([row["found"] for row in mine])
-        axes.plot(RHO, [row["truth"] for row in mine], color="#9a9a9a", label="truth")
-        axes.errorbar(RHO, found.mean(1), yerr=found.std(1), fmt="o", color="#0072B2", capsize=2, label="estimate ± sd")
+        axes.plot(RHO, [row["truth"] for row in mine], color=GREY, label="truth")
+        axes.errorbar(RHO, found.mean(1), yerr=found.std(1), fmt="o", color=BLUE, capsize=2, label="estimate ± sd")
         axes.set_title(name)
         axes.set_xlabel("correlation")
     figure.axes[0].legend(frameon=False)

@@ -32,8 +32,8 @@ from mva.pareto.bootstrap import Bootstrap, Interval
 from mva.pareto.hypervolume import hypervolume
 from mva.pareto.indicators import Yardstick
 from mva.records import write_json
-from mva.report.comparison import PALETTE
 from mva.report.figures import save
+from mva.report.style import PALETTE
 from mva.runs.run_folder import RunFiles
 from mva.runs.sweep_folder import read_sweep
 from mva.terminal import Console

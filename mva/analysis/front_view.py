@@ -12,6 +12,7 @@ from mva.pareto.hypervolume import hypervolume
 from mva.runs.run_folder import Record, RunFiles
 
 BASE, CORNER, FRONT, OTHER = "base", "single value", "front", "candidate"
+_Z95 = 1.96
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,10 @@ class CandidateView:
     def label(self) -> str:
         """The coefficients in words: `helpful 0.5, harmless 1`; `base` where all are zero."""
         return ", ".join(f"{vector} {omega:g}" for vector, omega in self.coefficients.items() if omega) or BASE
+
+    def half_interval(self, value: str) -> float:
+        """Half of the score's 95 % interval over prompts: 1.96 standard errors."""
+        return _Z95 * self.errors[value]
 
 
 @dataclass(frozen=True)

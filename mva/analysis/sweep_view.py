@@ -15,7 +15,7 @@ from mva.analysis.front_view import CandidateView, FrontView, front_view
 from mva.pareto.dominance import Floats, non_dominated
 from mva.pareto.hypervolume import hypervolume, nadir
 from mva.runs.run_folder import RunFiles
-from mva.runs.sweep_folder import Job, given_reference_point, labels_of, read_sweep
+from mva.runs.sweep_folder import Job, Outcome, given_reference_point, labels_of, read_sweep
 
 MARGIN = 0.1
 
@@ -157,6 +157,29 @@ def join(jobs: Sequence[Job], given: tuple[dict[str, float], str] | None = None)
             for (job, view), (label, setting), matrix, part in zip(pairs, names, scores, kept, strict=True)
         ),
     )
+
+
+def of_one_run(run: RunFiles) -> JointFront:
+    """Take a run as a sweep of one job: the joint front is its own, measured from its own reference point.
+
+    Raises:
+        ValueError: If the run has no front yet.
+    """
+    view = front_view(run)
+    front = view.front
+    job = JobFront(
+        job=Job("", "", Outcome("run", 0, (), state="finished"), run),
+        label="",
+        setting="",
+        view=view,
+        joint=tuple(c.on_front for c in view.candidates),
+        own_hypervolume=front.hypervolume,
+        hypervolume=front.hypervolume,
+        hypervolume_held_out=front.hypervolume_held_out,
+    )
+    keys = {value: str(reward["key"]) for value, reward in run.rewards.items()}
+    point, rule = front.reference_point, front.reference_point_rule
+    return JointFront(view.values, keys, point, rule, front.hypervolume, (job,))
 
 
 def _reference_point(

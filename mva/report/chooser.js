@@ -41,7 +41,7 @@
     const index = plot.data.findIndex((trace) => trace.name === "chosen");
     if (index >= 0) { Plotly.restyle(plot, { x: [[x]], y: [[y]] }, [index]); return; }
     Plotly.addTraces(plot, { x: [x], y: [y], mode: "markers", name: "chosen", hoverinfo: "skip",
-      marker: { symbol: "circle-open", size: 20, color: "#CC79A7", line: { width: 3 } } });
+      marker: { symbol: "circle-open", size: 20, color: "{{ style.PURPLE }}", line: { width: 3 } } });
   };
 
   const best = preferences(sliders, data.candidates, (candidate) => data.values.map((value) => candidate.scores[value]));
@@ -50,8 +50,7 @@
   sliders.forEach((slider) => slider.addEventListener("input", prefer));
   document.querySelectorAll("button[data-candidate]").forEach((button) =>
     button.addEventListener("click", () => choose(button.dataset.candidate)));
-  document.querySelectorAll(".js-plotly-plot").forEach((figure) =>
-    figure.on("plotly_click", (event) => choose(event.points[0].customdata)));
+  onCandidate((trace, index) => choose(candidateOf(trace, index)));
   window.addEventListener("load", () => {
     const named = data.candidates.find(({ id }) => anchor(id) === location.hash.slice(1)); // a sweep's page links to it
     prefer();

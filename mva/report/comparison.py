@@ -5,10 +5,9 @@ from matplotlib.figure import Figure
 from rich.markup import escape
 from rich.table import Table
 
-from mva.analysis.comparison import Comparison, Row
-
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000", "#9a9a9a", "#7b4173")
-MARKERS = "osD^vPX*<>"
+from mva.analysis.comparison import Comparison
+from mva.report.style import look_of
+from mva.report.words import difference_words, interval_words
 
 
 def comparison_table(comparison: Comparison) -> Table:
@@ -24,9 +23,10 @@ def comparison_table(comparison: Comparison) -> Table:
         table.add_column(escape(name) if better == "neither" else f"{escape(name)}\n({better} is better)")
     table.add_column("hypervolume against the first")
     for row in comparison.rows:
-        cells = [f"{i.estimate:.3g} ({i.low:.3g} to {i.high:.3g})" for i in row.indicators.values()]
+        cells = [interval_words(interval) for interval in row.indicators.values()]
+        difference = difference_words(row.differences["hypervolume"] if row.differences else None)
         cost = f"{row.pairs:.0f}, {row.seconds:.0f}"
-        table.add_row(escape(row.label), str(row.n_seeds), cost, *cells, _difference(row))
+        table.add_row(escape(row.label), str(row.n_seeds), cost, *cells, difference)
     return table
 
 
@@ -37,19 +37,17 @@ def draw_comparison(comparison: Comparison) -> Figure:
     x, y = 0, min(1, len(comparison.values) - 1)
     for number, row in enumerate(comparison.rows):
         points = np.concatenate(list(row.fronts))
-        # As many colours as markers: from the second round on they are paired anew.
-        again, place = divmod(number, len(PALETTE))
-        colour, marker = PALETTE[place], MARKERS[(place + again) % len(MARKERS)]
-        axes.scatter(points[:, x], points[:, y], s=36, alpha=0.85, label=row.label, color=colour, marker=marker)
+        look = look_of(number)
+        axes.scatter(
+            points[:, x],
+            points[:, y],
+            s=36,
+            alpha=0.85,
+            label=row.label,
+            color=look.colour,
+            marker=look.mark.matplotlib,
+        )
     axes.set(xlabel=f"{comparison.values[x]} score, held out", ylabel=f"{comparison.values[y]} score, held out")
     axes.grid(alpha=0.25)
     figure.legend(frameon=False, fontsize=8, loc="outside right upper")
     return figure
-
-
-def _difference(row: Row) -> str:
-    if row.differences is None:
-        return "-"
-    found = row.differences["hypervolume"]
-    interval = found.interval
-    return f"{interval.estimate:+.3g} ({interval.low:.3g} to {interval.high:.3g}): {found.verdict}"

@@ -28,3 +28,14 @@ const preferences = (sliders, everyone, scores) => {
     return candidates.reduce((best, one) => (utility(one) > utility(best) ? one : best));
   };
 };
+
+// The candidate that a trace's point stands for: its id without its job's number.
+const candidateOf = (trace, index) => trace.ids[index].slice(0, trace.ids[index].lastIndexOf(" "));
+
+// Calls `choose(trace, index)` when a candidate's point is clicked, in any figure.
+const onCandidate = (choose) => document.querySelectorAll(".js-plotly-plot").forEach((figure) =>
+  figure.on("plotly_click", (event) => {
+    const { curveNumber, pointNumber } = event.points[0];
+    const trace = figure.data[curveNumber];
+    if (trace.ids) choose(trace, pointNumber);
+  }));

@@ -7,9 +7,8 @@ from typing import Any
 from mva.analysis.facets import NOT_SET, facets, settings_of
 from mva.analysis.front_view import FrontView, front_view, hypervolume_curve, side_by_side
 from mva.analysis.sweep_record import job_record
-from mva.analysis.sweep_view import SweepView
+from mva.analysis.sweep_view import SweepView, of_one_run
 from mva.report.interactive import front_figures
-from mva.report.sweep_interactive import joint_figures
 from mva.report.tables import candidate_rows, front_rows
 from mva.runs.run_folder import RunFiles, read_run
 from mva.tracking.base import RunIdentity, Tracker, TrackerSpec
@@ -31,7 +30,7 @@ def publish(folder: Path, tracker: Tracker) -> None:
     tracker.table("candidates", *candidate_rows(view))
     tracker.table("front_table", *front_rows(view))
     tracker.table("responses", *_responses(run, view))
-    for number, figure in enumerate(front_figures(view)):
+    for number, figure in enumerate(front_figures(of_one_run(run))):
         tracker.plot(f"pareto_front_{number}" if number else "pareto_front", figure)
     for picture in sorted((folder / "figures").glob("*.png")):
         tracker.figure(picture.stem, picture)
@@ -60,7 +59,7 @@ def publish_sweep(view: SweepView, spec: TrackerSpec) -> None:
     with spec.start(RunIdentity(folder, folder.name, folder.name, "report", config)) as tracker:
         tracker.table("jobs", *_job_table(view))
         for number, front in enumerate(view.fronts):
-            for k, figure in enumerate(joint_figures(front)):
+            for k, figure in enumerate(front_figures(front)):
                 tracker.plot("_".join(["joint_front", *(str(n) for n in (number, k) if number or k)]), figure)
         if view.fronts:
             tracker.figure("front", folder / "front.png")

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from mva.analysis.surface import ALL, Surface
 from mva.pareto.dominance import Floats
-from mva.report.comparison import PALETTE
+from mva.report.style import GREY, PALETTE
 
 
 def draw_curves(surface: Surface) -> Figure:
@@ -28,7 +28,7 @@ def draw_curves(surface: Surface) -> Figure:
             axes.plot(levels, ray.means[:, k], marker="o", markersize=4, color=colour, label=label)
             axes.fill_between(levels, low[:, k], high[:, k], color=colour, alpha=0.13, linewidth=0)
     for axes, measure in zip(panels, surface.measures, strict=True):
-        axes.axvline(1, color="#9a9a9a", linestyle=":", linewidth=1)
+        axes.axvline(1, color=GREY, linestyle=":", linewidth=1)
         axes.set(title=measure, xlabel="coefficient")
         axes.grid(alpha=0.25)
     panels[0].legend(frameon=False, fontsize=8)

@@ -6,7 +6,7 @@
   const lines = (text) => text.split("<br>").map((line) => line.replaceAll("&lt;", "<").replaceAll("&amp;", "&"));
 
   const choose = (trace, index) => {
-    const id = trace.ids[index].slice(0, trace.ids[index].lastIndexOf(" "));
+    const id = candidateOf(trace, index);
     const job = jobs[trace.customdata[index]];
     const place = document.getElementById("chosen");
     place.replaceChildren();
@@ -18,7 +18,7 @@
   };
 
   // The candidates of the jobs shown, as the figure has them.
-  const points = (figure) => figure.data.filter((trace) => trace.ids && trace.visible !== false).flatMap((trace) => {
+  const points = (figure) => figure.data.filter((trace) => trace.ids && !trace.meta && trace.visible !== false).flatMap((trace) => {
     const axes = trace.dimensions ? trace.dimensions.map((one) => one.values) : [trace.x, trace.y, trace.z].filter(Boolean);
     return trace.ids.map((_, index) => ({ trace, index, scores: axes.map((values) => values[index]) }));
   });
@@ -36,10 +36,5 @@
     }));
   });
 
-  document.querySelectorAll(".js-plotly-plot").forEach((figure) =>
-    figure.on("plotly_click", (event) => {
-      const { curveNumber, pointNumber } = event.points[0];
-      const trace = figure.data[curveNumber];
-      if (trace.ids) choose(trace, pointNumber);
-    }));
+  onCandidate(choose);
 })();

@@ -20,6 +20,7 @@
       made.marker = cutKeys(made.marker, ["size", "opacity"]);
       if (made.marker.line) made.marker.line = cutKeys(made.marker.line, ["width"]);
     }
+    for (const bars of ["error_x", "error_y"]) if (made[bars]) made[bars] = cutKeys(made[bars], ["array"]);
     if (made.dimensions) made.dimensions = made.dimensions.map((one) => cutKeys(one, ["values"]));
     if (!kept.some(Boolean)) made.visible = false;
     return made;

@@ -11,7 +11,7 @@ from rich.table import Table
 from mva.analysis.comparison import SettingRow, setting_rows
 from mva.analysis.facets import NOT_SET, facets, settings_of, short_names
 from mva.analysis.sweep_view import JobFront, JointFront, SweepView
-from mva.pareto.bootstrap import Interval
+from mva.report.words import difference_words, interval_words, score_words
 from mva.runs.sweep_folder import Job
 
 APART = (
@@ -21,7 +21,6 @@ APART = (
 )
 MOST_KEYS = 5
 """More keys than these would leave a terminal's columns no room: then a job is named by all of them in one column."""
-_NOT_REAL = "A difference that is not called real may be chance."
 _WHOLE = 24
 """Cells up to so many characters are not broken: a setting in pieces can't be read."""
 
@@ -47,12 +46,8 @@ def job_rows(view: SweepView) -> tuple[list[str], list[list[str]]]:
 
 def setting_cells(row: SettingRow) -> list[str]:
     """Say a setting in words: jobs, hypervolume, held out, and the difference from the first setting."""
-    difference = "-"
-    if row.difference is not None:
-        sure = ", real" if row.difference.verdict == "real" else ""
-        difference = f"{_interval(row.difference.interval, signed=True)}{sure}"
-    held_out = "-" if row.held_out is None else _interval(row.held_out)
-    return [str(len(row.jobs)), f"{row.hypervolume:.4g}", held_out, difference]
+    held_out = "-" if row.held_out is None else interval_words(row.held_out)
+    return [str(len(row.jobs)), f"{row.hypervolume:.4g}", held_out, difference_words(row.difference)]
 
 
 def sweep_summary(view: SweepView) -> RenderableType:
@@ -62,7 +57,7 @@ def sweep_summary(view: SweepView) -> RenderableType:
         parts.append(f"[yellow]Note:[/] {APART}")
     for front in view.fronts:
         if rows := setting_rows(front):
-            parts += [_setting_table(rows), *([_NOT_REAL] if len(rows) > 1 else []), ""]
+            parts += [_setting_table(rows), ""]
         parts.append(
             f"Joint front of {escape(' and '.join(front.values))}: hypervolume [bold]{front.hypervolume:.4g}[/], "
             f"{len(front.members)} points of {len(front.jobs)} jobs. {escape(measured_from(front))}"
@@ -128,7 +123,7 @@ def _row(view: SweepView, job: Job, columns: list[str], values: tuple[str, ...])
     if one is not None:
         group = next(number for number, front in enumerate(view.fronts, start=1) if one in front.jobs)
         cells |= {"rewards": str(group), **_found(one)}
-        cells |= {f"{value} score (held out)": _score(one, value) for value in values}
+        cells |= {f"{value} score (held out)": score_words(one.view.candidates[0], value) for value in values}
     return [cells.get(column, "-") for column in columns]
 
 
@@ -142,18 +137,8 @@ def _found(one: JobFront) -> dict[str, str]:
     }
 
 
-def _score(one: JobFront, value: str) -> str:
-    candidate = one.view.candidates[0]
-    held_out = "" if candidate.held_out is None else f" ({candidate.held_out[value]:.2f})"
-    return f"{candidate.scores[value]:.2f} ± {candidate.errors[value]:.2f}{held_out}"
-
-
 def _seconds(seconds: float | None) -> str:
     return "-" if seconds is None else f"{seconds:.0f} s"
-
-
-def _interval(found: Interval, *, signed: bool = False) -> str:
-    return f"{found.estimate:{'+' if signed else ''}.3g} ({found.low:.3g} to {found.high:.3g})"
 
 
 def _failures(failed: list[Job]) -> Table:

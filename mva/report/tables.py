@@ -8,7 +8,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from mva.analysis.front_view import CandidateView, FrontView
+from mva.analysis.front_view import FrontView
+from mva.report.words import score_words
 from mva.runs.run_folder import RunFiles
 from mva.shell import command_line, override
 
@@ -170,13 +171,10 @@ def _front_table(view: FrontView) -> Table:
     table.add_column("P(on\nfront)", justify="right")
     probabilities = {point.id: point.membership_probability for point in view.front.points}
     for c in view.on_front:
-        table.add_row(escape(c.id), escape(c.label), *(_score(c, v) for v in view.values), f"{probabilities[c.id]:.2f}")
+        table.add_row(
+            escape(c.id), escape(c.label), *(score_words(c, v) for v in view.values), f"{probabilities[c.id]:.2f}"
+        )
     return table
-
-
-def _score(candidate: CandidateView, value: str) -> str:
-    held_out = "" if candidate.held_out is None else f" ({candidate.held_out[value]:.2f})"
-    return f"{candidate.scores[value]:.2f} ± {candidate.errors[value]:.2f}{held_out}"
 
 
 def _reward_line(value: str, reward: Mapping[str, object]) -> str:

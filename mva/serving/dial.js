@@ -1,6 +1,6 @@
 "use strict";
 (() => {
-  const { sliders, front } = JSON.parse(document.getElementById("data").textContent);
+  const { sliders, front, colours } = JSON.parse(document.getElementById("data").textContent);
   const at = (id) => document.getElementById(id);
   const inputs = [...document.querySelectorAll("#sliders input")];
   const show = (number) => String(Math.round(number * 1000) / 1000);
@@ -97,14 +97,14 @@
     });
     const plain = front.candidates.filter((c) => !c.on_front && c.kind !== "base");
     const traces = [
-      trace("candidates", plain, "#999999", "circle", 8),
-      trace("front", front.candidates.filter((c) => c.on_front), "#0072B2", "circle", 11),
-      trace("base", front.candidates.filter((c) => c.kind === "base"), "#CC79A7", "square", 11),
+      trace("candidates", plain, colours.candidates, "circle", 8),
+      trace("front", front.candidates.filter((c) => c.on_front), colours.front, "circle", 11),
+      trace("base", front.candidates.filter((c) => c.kind === "base"), colours.base, "square", 11),
       { ...place([nearest()]), name: "nearest to the dial", mode: "markers", hoverinfo: "skip",
-        marker: { symbol: "circle-open", size: 22, color: "#D55E00", line: { width: 3 } } },
+        marker: { symbol: "circle-open", size: 22, color: colours.ring, line: { width: 3 } } },
     ];
     Plotly.react(figure, traces, {
-      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: "#7a7a7a" }, hovermode: "closest",
+      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: colours.letters }, hovermode: "closest",
       margin: { l: 55, r: 10, t: 10, b: 45 }, legend: { orientation: "h", y: 1.02, yanchor: "bottom" }, dragmode: false,
       xaxis: { ...grid, title: { text: `${x} score` } }, yaxis: { ...grid, title: { text: y ? `${y} score` : "" }, showticklabels: Boolean(y) },
     }, { responsive: true, displayModeBar: false, showTips: false });

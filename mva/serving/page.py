@@ -2,11 +2,9 @@
 
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, select_autoescape
-from plotly.offline import get_plotlyjs
-
 from mva.analysis.front_view import BASE, front_view
 from mva.extrapolation.space import CoefficientSpace
+from mva.report.page import render
 from mva.runs.run_folder import RunFiles
 from mva.serving.speaker import Speaker
 
@@ -49,14 +47,12 @@ def dial_data(space: CoefficientSpace, front: dict[str, Any]) -> list[dict[str, 
 
 def render_page(run: RunFiles, speaker: Speaker, front: dict[str, Any]) -> str:
     """Render the page; it asks for nothing but this server's answers."""
-    environment = Environment(
-        loader=PackageLoader("mva.serving", "."), autoescape=select_autoescape(default=True), trim_blocks=True
-    )
-    return environment.get_template("page.html.j2").render(
+    return render(
+        "page.html.j2",
+        package="mva.serving",
         run=run,
         model=speaker.backbone.name,
         spec=speaker.spec,
         sliders=dial_data(speaker.space, front),
         front=front,
-        plotly=get_plotlyjs(),
     )

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from mva.analysis.comparison import setting_rows
 from mva.analysis.sweep_view import sweep_view
-from mva.report.sweep_interactive import joint_figures
+from mva.report.interactive import front_figures
 from mva.report.sweep_page import write_sweep
 from mva.report.sweep_tables import job_rows, setting_cells, sweep_summary
 from mva.runs.run_folder import UnreadableRun
@@ -131,19 +131,19 @@ def test_jobs_that_differ_in_their_seed_alone_are_one_setting_by_hand(seeds_of_t
     assert none.difference is None
     assert strong.difference.interval.estimate == pytest.approx(4.0)
     assert strong.difference.verdict == "real"
-    assert setting_cells(strong) == ["2", "7", "6 (6 to 6)", "+4 (4 to 4), real"]
+    assert setting_cells(strong) == ["2", "7", "6 (6 to 6)", "+4 (4 to 4): real"]
 
 
 def test_settings_have_one_colour_and_are_in_the_page_the_record_and_the_terminal(seeds_of_two_settings):
     view = write_sweep(seeds_of_two_settings)
-    (figure,) = joint_figures(view.fronts[0])
+    (figure,) = front_figures(view.fronts[0])
     assert [(trace.name, len(trace.x)) for trace in figure.data[:2]] == [("strength=0", 4), ("strength=9", 4)]
     assert len({one for trace in figure.data[:2] for one in trace.ids}) == 8, (
         "Plotly draws one of points with equal ids"
     )
     (front,) = json.loads((seeds_of_two_settings / "sweep.json").read_text())["fronts"]
     assert front["settings"][1]["difference_held_out"]["verdict"] == "real"
-    assert "+4 (4 to 4), real" in (seeds_of_two_settings / "report.html").read_text()
+    assert "+4 (4 to 4): real" in (seeds_of_two_settings / "report.html").read_text()
     console = Console(width=80, record=True, file=io.StringIO())
     console.print(sweep_summary(view))
     said = console.export_text()
@@ -192,7 +192,7 @@ def test_sweep_json_and_the_figure_hold_what_the_view_says(two_jobs):
         {"x": 1.0, "y": 3.0}, {"x": 2.0, "y": 2.0}, {"x": 3.0, "y": 1.0},
     ]  # fmt: skip
     assert (two_jobs / "front.png").stat().st_size > 10_000
-    (figure,) = joint_figures(view.fronts[0])
+    (figure,) = front_figures(view.fronts[0])
     assert [(trace.name, len(trace.x)) for trace in figure.data[:2]] == [("strength=0", 2), ("strength=9", 2)]
     assert (two_jobs / "report.html").stat().st_size < 6_000_000
     assert 'href="debug%3Dsmoke%2Cstrength%3D0/report.html"' in (two_jobs / "report.html").read_text()

@@ -43,7 +43,7 @@ def test_the_figure_has_a_point_for_every_candidate(opened):
     page, _, _ = opened
     count = """() => {
         const plot = document.querySelector('.js-plotly-plot');
-        const ids = new Set(plot.data.filter(t => t.customdata).flatMap(t => Array.from(t.customdata)));
+        const ids = new Set(plot.data.filter(t => t.ids).flatMap(t => Array.from(t.ids)));
         return plot.data[0].type === 'parcoords' ? plot.data[0].dimensions[0].values.length : ids.size;
     }"""
     assert page.evaluate(count) == 14
@@ -95,8 +95,8 @@ def test_a_click_on_a_point_chooses_it_and_hovering_names_it(opened):
     number = 1 if kinds[0] == "parcoords" else 0  # its lines can't be clicked: the matrix below shows the same
     plot = page.locator(".js-plotly-plot").nth(number)
     if kinds[number] != "scatter":
-        plot.evaluate("p => p.emit('plotly_click', {points: [{customdata: p.data[0].customdata[0]}]})")
-        assert plot.evaluate("p => p.data[0].customdata[0]") in chosen(page)
+        plot.evaluate("p => p.emit('plotly_click', {points: [{curveNumber: 0, pointNumber: 0}]})")
+        assert plot.evaluate("p => p.data[0].ids[0].split(' ')[0]") in chosen(page)
         return
     plot.scroll_into_view_if_needed()
     # Plotly follows the window's new width a moment later, and its points move then.
@@ -106,7 +106,7 @@ def test_a_click_on_a_point_chooses_it_and_hovering_names_it(opened):
     where = plot.evaluate("""p => {
         const box = p.getBoundingClientRect(), trace = p.data[0], layout = p._fullLayout;
         return [box.left + layout.xaxis._offset + layout.xaxis.d2p(trace.x[0]),
-                box.top + layout.yaxis._offset + layout.yaxis.d2p(trace.y[0]), trace.customdata[0]];
+                box.top + layout.yaxis._offset + layout.yaxis.d2p(trace.y[0]), trace.ids[0].split(' ')[0]];
     }""")
     page.mouse.move(where[0], where[1])
     page.wait_for_selector(".hoverlayer .hovertext")

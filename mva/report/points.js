@@ -1,6 +1,6 @@
 "use strict";
 
-// Draws a figure whose traces of candidates name rows of a table: see mva/report/sweep_points.py.
+// Draws a figure whose traces of candidates name rows of a table: see mva/report/points.py.
 const WEBGL = Boolean(document.createElement("canvas").getContext("webgl"));
 
 // A column of numbers: as it is, by code, or as 16-bit shares of a range (low byte first).
@@ -34,7 +34,7 @@ const drawPoints = (place, figure, table) => {
   };
   const hover = (job, k) => {
     const scores = table.values.map((name, v) => `${name} ${job.scores[v][k].toFixed(3)} ± ${job.errors[v][k].toFixed(3)}`);
-    const lines = [job.label, label(job, k), `${candidates(job).ids[k]}: ${scores.join(", ")}`];
+    const lines = [...(job.label ? [job.label] : []), label(job, k), `${candidates(job).ids[k]}: ${scores.join(", ")}`];
     return plain([...lines, ...(Object.hasOwn(job.samples, k) ? [job.samples[k]] : [])].join("\n"));
   };
   const fill = (trace) => {
@@ -58,4 +58,11 @@ const drawPoints = (place, figure, table) => {
 
   figure.data.filter((trace) => trace.meta?.runs).forEach(fill);
   Plotly.newPlot(place, figure.data, figure.layout, { responsive: true, displaylogo: false, showTips: false });
+};
+
+// Draws the figures of the front `number` into their places.
+const drawFigures = (number) => {
+  const { points, figures } = JSON.parse(document.getElementById(`figures-${number}`).textContent);
+  unpackTable(points);
+  figures.forEach((figure, k) => drawPoints(document.getElementById(`front-${number}-${k}`), figure, points));
 };

@@ -1,7 +1,7 @@
-"""The points of a sweep's figures, written once a page: a table of jobs and candidates that all its figures draw from.
+"""The points of a page's figures, written once: a table of jobs and candidates that all its figures draw from.
 
 A figure of Plotly repeats a point's job, id and hover text in every trace. The page holds each of them once and makes
-the arrays when it is opened (`sweep_points.js`): a tenth of the size, so that a sweep of 50,000 candidates opens.
+the arrays when it is opened (`points.js`): a tenth of the size, so that a sweep of 50,000 candidates opens.
 """
 
 import json
@@ -16,7 +16,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from mva.analysis.sweep_view import JointFront
-from mva.report.sweep_interactive import MOST_SAMPLES
+from mva.report.interactive import MOST_SAMPLES
 from mva.terminal import visible
 
 MOST_SVG_POINTS = 5000
@@ -84,7 +84,7 @@ def without_points(figure: go.Figure, front: JointFront) -> dict[str, Any]:
     }
     plain: dict[str, Any] = json.loads(figure.to_json())
     for trace in plain["data"]:
-        if "ids" not in trace:
+        if "ids" not in trace or "meta" in trace:
             continue
         trace["meta"] = {"runs": list(_runs([row[name] for name in trace["ids"]]))}
         for name in _OF_TABLE:
