@@ -1,4 +1,4 @@
-"""Preference batches for Lightning: one epoch whose item i is the batch of step i.
+"""Preference batches for Lightning: one epoch whose item i are the micro-batches of step i.
 
 Item i is a pure function of (seed, i), so that a run resumed at step i sees what the unbroken run saw.
 """
@@ -15,7 +15,9 @@ from torch.utils.data import DataLoader, Dataset
 from mva.data.packing import PreferenceBatch
 from mva.data.tokenization import TokenizedPair
 
-Layout = Callable[[Sequence[TokenizedPair]], PreferenceBatch]
+Step = Sequence[PreferenceBatch]
+"""The pairs of a step, in micro-batches: their sum is the step, however it is cut."""
+Layout = Callable[[Sequence[TokenizedPair]], Step]
 Rows = Sequence[Sequence[int]]
 
 
@@ -35,8 +37,10 @@ def batches_in_order(n_pairs: int, batch_size: int) -> list[list[int]]:
 
 
 @dataclass(frozen=True)
-class StepIndexedBatches(Dataset[PreferenceBatch]):
-    """Item i is the batch of the pairs `rows[i]`, with their reference log-probs and whose they are.
+class StepIndexedBatches(Dataset[Step]):
+    """Item i holds the pairs `rows[i]`, with their reference log-probs and whose they are.
+
+    `layout` makes micro-batches of pairs, whose `index` names places among them.
 
     Shape: `reference` is `(n, 2)`, `owner` (if there is any) `(n,)`.
     """
@@ -55,15 +59,20 @@ class StepIndexedBatches(Dataset[PreferenceBatch]):
         """Count the pairs of all steps together."""
         return sum(map(len, self.rows))
 
-    def __getitem__(self, step: int) -> PreferenceBatch:
-        """Lay out the batch of `step`."""
-        rows = list(self.rows[step])
-        batch = self.layout([self.pairs[row] for row in rows])
+    def __getitem__(self, step: int) -> list[PreferenceBatch]:
+        """Lay out the pairs of `step`."""
+        rows = torch.tensor(self.rows[step])
+        return [
+            self._with_what_is_known(batch, rows[batch.index])
+            for batch in self.layout([self.pairs[row] for row in self.rows[step]])
+        ]
+
+    def _with_what_is_known(self, batch: PreferenceBatch, rows: Tensor) -> PreferenceBatch:
         owner = None if self.owner is None else self.owner[rows]
-        return replace(batch, index=torch.tensor(rows), reference=self.reference[rows], owner=owner)
+        return replace(batch, index=rows, reference=self.reference[rows], owner=owner)
 
 
-class ResumableLoader(DataLoader[PreferenceBatch]):
+class ResumableLoader(DataLoader[Step]):
     """A loader that knows how far it is: Lightning keeps its state in the checkpoint and gives it back."""
 
     def __init__(self, dataset: StepIndexedBatches) -> None:
@@ -106,15 +115,15 @@ class PreferenceDataModule(LightningDataModule):
         """Steps in order, resumable."""
         return ResumableLoader(self.train)
 
-    def val_dataloader(self) -> DataLoader[PreferenceBatch]:
+    def val_dataloader(self) -> DataLoader[Step]:
         """Held-out pairs, once, in their own order."""
         return DataLoader(self.validation, batch_size=None, shuffle=False)
 
     def transfer_batch_to_device(
-        self, batch: PreferenceBatch, device: torch.device, _dataloader_idx: int
-    ) -> PreferenceBatch:
-        """Move a batch as a whole."""
-        return batch.to(device)
+        self, batch: Step, device: torch.device, _dataloader_idx: int
+    ) -> list[PreferenceBatch]:
+        """Move a step as a whole."""
+        return [micro_batch.to(device) for micro_batch in batch]
 
 
 def _order(n: int, epoch: int, seed: int) -> list[int]:

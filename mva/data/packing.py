@@ -1,18 +1,20 @@
 """Preference batches in two layouts that give the same log-probs.
 
-Packed, one row a pair (the prompt is computed once):
+Packed: all pairs in one row, one after the other, each with its prompt once; nothing is padded:
 
-    row:        prompt ......  chosen ......  rejected ......  padding
-    position:   0 ... p-1      p ... p+c-1    p ... p+r-1
-    sees:       itself         prompt, chosen  prompt, rejected
+    row:        prompt  chosen  rejected | prompt  chosen  rejected | ...
+    position:   0..p-1  p..     p..      | 0..p-1  p..     p..      | ...
+    sees:       itself  prompt  prompt   | itself  prompt  prompt   | ...
+                        itself  itself             itself  itself
 
-Plain, two rows a pair: `prompt chosen` for every pair, then `prompt rejected` for every pair.
+Plain: two rows a pair, `prompt chosen` for every pair, then `prompt rejected` for every pair, padded on the right.
 
 Either way the scored tokens are listed flat, so that whoever computes log-probs needs not know the layout.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import accumulate, chain
 from typing import Self
 
 import torch
@@ -20,14 +22,20 @@ from torch import Tensor
 
 from mva.data.tokenization import TokenizedPair
 
+Answered = tuple[Sequence[int], Sequence[Sequence[int]]]
+"""The tokens of a prompt, and those of each of the responses to it."""
+
+PADDING = 0.05  # of what a micro-batch of padded rows computes: at most so much is due to pairs of unlike lengths
+
 
 @dataclass(frozen=True)
 class PreferenceBatch:
     """`n` preference pairs as model input plus the list of the response tokens to score.
 
     Shape:
-        - `input_ids`, `position_ids`: `(rows, length)`
-        - `attention_mask`: additive `(rows, 1, length, length)` when packed, 0/1 `(rows, length)` when plain
+        - `input_ids`, `position_ids`: `(rows, length)`; one row when packed
+        - `attention_mask`: the lengths `(1, 1, n, 3)` of prompts, chosen and rejected responses when packed (see
+          `models/attention.py`), 0/1 `(rows, length)` when plain
         - `target_row`, `target_position`, `target_token`, `target_sequence`: `(n_targets,)`; the hidden state at
           (`target_row`, `target_position`) predicts `target_token`, which belongs to sequence `target_sequence`:
           0..n-1 are the chosen responses, n..2n-1 the rejected ones
@@ -50,32 +58,58 @@ class PreferenceBatch:
     def __len__(self) -> int:
         return self.index.shape[0]
 
+    @property
+    def packed(self) -> bool:
+        """Say whether all pairs share one row."""
+        return self.attention_mask.ndim == 4
+
     def to(self, device: torch.device | str) -> Self:
-        """Move every tensor."""
+        """Move every tensor but the lengths of a packed row: they are read on the CPU, where no one waits for them."""
         moved = {f.name: tensor.to(device) for f in fields(self) if isinstance(tensor := getattr(self, f.name), Tensor)}
+        if self.packed:
+            moved["attention_mask"] = self.attention_mask
         return replace(self, **moved)
 
+    def by_token(self, by_pair: Tensor) -> Tensor:
+        """Repeat what belongs to a pair for its tokens. Shape: `(n, k)` to `(rows, length or 1, k)`."""
+        if not self.packed:
+            return by_pair.repeat(2, 1)[:, None]
+        sizes = self.attention_mask[0, 0].sum(dim=1).to(by_pair.device)
+        return by_pair.repeat_interleave(sizes, dim=0, output_size=self.input_ids.shape[1])[None]
 
-def pack(pairs: Sequence[TokenizedPair], *, pad_id: int, dtype: torch.dtype = torch.float32) -> PreferenceBatch:
-    """Lay each pair in one row that shares the prompt; `dtype` is the model's (for the additive mask)."""
+
+def pack(pairs: Sequence[TokenizedPair]) -> PreferenceBatch:
+    """Lay all pairs in one row."""
     n = len(pairs)
-    length = max(len(p.prompt) + len(p.chosen) + len(p.rejected) for p in pairs)
-    ids = torch.full((n, length), pad_id)
-    positions = torch.zeros((n, length), dtype=torch.long)
-    sees = torch.eye(length, dtype=torch.bool).repeat(n, 1, 1)  # padding sees itself: no row is all masked
-    causal = torch.ones((length, length), dtype=torch.bool).tril()
+    ids, positions, lengths = in_one_row([(pair.prompt, (pair.chosen, pair.rejected)) for pair in pairs])
+    starts = accumulate((sum(sizes) for sizes in lengths[0, 0].tolist()), initial=0)
     targets: list[Tensor] = []
-    for row, pair in enumerate(pairs):
-        p, c, r = len(pair.prompt), len(pair.chosen), len(pair.rejected)
-        end = p + c + r
-        ids[row, :end] = torch.tensor(pair.prompt + pair.chosen + pair.rejected)
-        positions[row, :end] = torch.cat([torch.arange(p + c), torch.arange(p, p + r)])
-        sees[row, :end, :end] = causal[:end, :end]
-        sees[row, p + c : end, p : p + c] = False  # the rejected response does not see the chosen one
-        targets.append(_targets(pair.chosen, row, first=p - 1, then=p, sequence=row))
-        targets.append(_targets(pair.rejected, row, first=p - 1, then=p + c, sequence=n + row))
-    mask = torch.zeros((n, 1, length, length), dtype=dtype).masked_fill_(~sees[:, None], torch.finfo(dtype).min)
-    return _batch(ids, positions, mask, targets)
+    for k, (pair, start) in enumerate(zip(pairs, starts, strict=False)):
+        answer = start + len(pair.prompt)
+        targets.append(_targets(pair.chosen, 0, first=answer - 1, then=answer, sequence=k))
+        targets.append(
+            _targets(pair.rejected, 0, first=answer - 1, then=answer + len(pair.chosen), sequence=n + k),
+        )
+    return _batch(ids, positions, lengths, targets)
+
+
+def in_one_row(texts: Sequence[Answered]) -> tuple[Tensor, Tensor, Tensor]:
+    """Lay prompts in one row, each with its responses behind it.
+
+    Returns:
+        Ids and positions, `(1, length)`, and the lengths of prompts and responses, int32, `(1, 1, n, 1 + most
+        responses)`: 0 where a prompt has fewer responses than others.
+    """
+    ids = list(chain.from_iterable([*prompt, *chain.from_iterable(responses)] for prompt, responses in texts))
+    positions: list[int] = []
+    for prompt, responses in texts:
+        positions += range(len(prompt))
+        for response in responses:
+            positions += range(len(prompt), len(prompt) + len(response))
+    lengths = torch.zeros((1, 1, len(texts), 1 + max(len(responses) for _, responses in texts)), dtype=torch.int32)
+    for k, (prompt, responses) in enumerate(texts):
+        lengths[0, 0, k, : 1 + len(responses)] = torch.tensor([len(prompt), *map(len, responses)])
+    return torch.tensor([ids]), torch.tensor([positions]), lengths
 
 
 def pad(pairs: Sequence[TokenizedPair], *, pad_id: int) -> PreferenceBatch:
@@ -93,6 +127,34 @@ def pad(pairs: Sequence[TokenizedPair], *, pad_id: int) -> PreferenceBatch:
         targets.append(_targets(response, row, first=len(prompt) - 1, then=len(prompt), sequence=row))
     positions = torch.arange(length).expand(2 * n, length).clone()
     return _batch(ids, positions, mask, targets)
+
+
+def cut(pairs: Sequence[TokenizedPair], *, tokens: int, padded: bool) -> list[list[int]]:
+    """Cut pairs into micro-batches of at most `tokens` tokens, the longest pairs first; a longer pair is alone.
+
+    Where rows are `padded`, a micro-batch ends before unlike lengths of its pairs make `PADDING` of what it computes.
+    (What a pair's shorter response leaves empty is not counted: that can't be cut away.)
+
+    Returns:
+        The places of the pairs, by micro-batch.
+    """
+    micro_batches: list[list[int]] = []
+    longest = total = 0
+    for place in sorted(range(len(pairs)), key=lambda k: -row_length(pairs[k])):
+        pair = pairs[place]
+        size = 2 * row_length(pair) if padded else len(pair.prompt) + len(pair.chosen) + len(pair.rejected)
+        computed = longest * (len(micro_batches[-1]) + 1) if padded and micro_batches else total + size
+        if not micro_batches or computed > tokens or total + size < (1 - PADDING) * computed:
+            micro_batches.append([])
+            longest, total = size, 0
+        micro_batches[-1].append(place)
+        total += size
+    return micro_batches
+
+
+def row_length(pair: TokenizedPair) -> int:
+    """Count the tokens of the longer of the pair's two texts."""
+    return len(pair.prompt) + max(len(pair.chosen), len(pair.rejected))
 
 
 def _batch(ids: Tensor, positions: Tensor, mask: Tensor, targets: Sequence[Tensor]) -> PreferenceBatch:

@@ -79,8 +79,9 @@ def stack(model: nn.Module, vectors: Sequence[Mapping[str, LowRank]]) -> list[St
 
 @contextmanager
 def gated(stacked: Sequence[Stacked], coefficients: Tensor, *, dropout: float = 0.0) -> Iterator[None]:
-    """Add each row's own combination of the vectors inside the `with`. Shape: `coefficients` is `(rows, n_vectors)`.
+    """Add each row's own combination of the vectors inside the `with`, or each token's.
 
+    Shape: `coefficients` is `(rows, n_vectors)` or `(rows, length, n_vectors)`; of length 1 it is for all tokens.
     `dropout` acts on what the vectors read, as in training.
     """
     hooks = [one.module.register_forward_hook(_gated(one, coefficients, dropout)) for one in stacked]
@@ -104,7 +105,8 @@ def _concatenate(module: nn.Module, present: Sequence[tuple[int, LowRank]]) -> S
 def _gated(
     one: Stacked, coefficients: Tensor, dropout: float
 ) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
-    gate = coefficients[:, one.owner].unsqueeze(1).to(one.a.dtype)
+    by_token = coefficients if coefficients.ndim == 3 else coefficients[:, None]
+    gate = by_token[..., one.owner].to(one.a.dtype)
 
     def add_update(_module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         x = nn.functional.dropout(inputs[0].to(one.a.dtype), dropout)

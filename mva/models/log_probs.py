@@ -7,9 +7,11 @@ from typing import Any
 import torch
 from peft import PeftModel
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
-from mva.data.packing import PreferenceBatch, pack, pad
+from mva.data.packing import PreferenceBatch, cut, pack, pad, row_length
 from mva.data.tokenization import TokenizedPair
+from mva.models.attention import take_packed_rows
 
 
 @dataclass(frozen=True)
@@ -57,26 +59,38 @@ def response_lengths(batch: PreferenceBatch) -> tuple[Tensor, Tensor]:
 
     Shape: two integer tensors `(n,)`, of the chosen and of the rejected responses.
     """
-    chosen, rejected = torch.bincount(batch.target_sequence, minlength=2 * len(batch)).split(len(batch))
+    lengths = batch.target_sequence.new_zeros(2 * len(batch))
+    chosen, rejected = lengths.index_add(0, batch.target_sequence, torch.ones_like(batch.target_sequence)).split(
+        len(batch)
+    )
     return chosen, rejected
 
 
-def make_batch(
-    pairs: Sequence[TokenizedPair], *, pad_id: int, capabilities: Capabilities, dtype: torch.dtype = torch.float32
-) -> PreferenceBatch:
-    """Lay out pairs in the fastest way that the architecture understands.
+def make_batch(pairs: Sequence[TokenizedPair], *, pad_id: int, capabilities: Capabilities) -> PreferenceBatch:
+    """Lay out pairs in the fastest way that the architecture understands."""
+    return pack(pairs) if _fit_into_a_row(pairs, capabilities) else pad(pairs, pad_id=pad_id)
 
-    A packed row's mask takes the place of a layer's own sliding window: rows longer than it are laid out plainly.
+
+def micro_batches(pairs: Sequence[TokenizedPair], *, tokens: int, capabilities: Capabilities) -> list[list[int]]:
+    """Cut pairs into micro-batches of at most `tokens` tokens each; a longer pair is alone.
+
+    Returns:
+        The places of the pairs, by micro-batch, the longest pairs first.
     """
-    longest = max(len(pair.prompt) + len(pair.chosen) + len(pair.rejected) for pair in pairs)
-    if capabilities.packed and (capabilities.window is None or longest <= capabilities.window):
-        return pack(pairs, pad_id=pad_id, dtype=dtype)
-    return pad(pairs, pad_id=pad_id)
+    return cut(pairs, tokens=tokens, padded=not _fit_into_a_row(pairs, capabilities))
+
+
+def _fit_into_a_row(pairs: Sequence[TokenizedPair], capabilities: Capabilities) -> bool:
+    """Say whether the model reads packed rows of these pairs: such rows know no sliding window."""
+    window = capabilities.window
+    return capabilities.packed and (window is None or all(row_length(pair) <= window for pair in pairs))
 
 
 @torch.no_grad()
 def detect_capabilities(model: nn.Module, *, vocabulary_size: int) -> Capabilities:
     """Find by trying what `model` can do: compare log-probs on two small random pairs of unequal lengths."""
+    if (whole := next((part for part in model.modules() if isinstance(part, PreTrainedModel)), None)) is not None:
+        take_packed_rows(whole)
     dtype = next(model.parameters()).dtype
     generator = torch.Generator().manual_seed(0)
 
@@ -98,7 +112,7 @@ def detect_capabilities(model: nn.Module, *, vocabulary_size: int) -> Capabiliti
         return bool(torch.allclose(found, expected, atol=tolerance, rtol=0.0))
 
     return Capabilities(
-        packed=gives_the_same(pack(pairs, pad_id=0, dtype=dtype), split_head=False),
+        packed=gives_the_same(pack(pairs), split_head=False),
         split_head=gives_the_same(plain, split_head=True),
         window=_window(model),
     )

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
+from itertools import chain
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from mva.data.tokenization import TokenizedPair
 from mva.models.backbone import Backbone
-from mva.models.log_probs import make_batch, sequence_log_probs
+from mva.models.log_probs import make_batch, micro_batches, sequence_log_probs
 from mva.models.long_pass import LongPass
 from mva.models.merge import merged
 from mva.models.store import Store, key_of
@@ -26,27 +27,30 @@ def reference_log_probs(
     store: Store,
     *,
     vector: ValueVector | None = None,
-    batch_size: int = 8,
+    tokens: int | None = None,
     what: str = "the reference log-probs",
     advance: Advance = lambda _done: None,
 ) -> Tensor:
     """Log-probs of (chosen, rejected) under the base, or the base with `vector`; call it while no adapter is attached.
 
-    `advance` is called with the number of pairs that were finished; `what` says whose log-probs these are. An
-    interrupted pass over the pairs is continued. Shape: `(n, 2)`, float32 on the CPU, in nats.
+    At most `tokens` tokens are computed at once (None: the backbone's budget). `advance` is called with the number of
+    pairs that were finished; `what` says whose log-probs these are. An interrupted pass over the pairs is continued.
+
+    Shape: `(n, 2)`, float32 on the CPU, in nats.
 
     Raises:
         FloatingPointError: If a log-prob is not finite.
     """
-    tokens = [[pair.prompt, pair.chosen, pair.rejected] for pair in pairs]
-    spec = {"base": backbone.fingerprint, "packed": backbone.capabilities.packed, "pairs": tokens}
+    ids = [[pair.prompt, pair.chosen, pair.rejected] for pair in pairs]
+    spec = {"base": backbone.fingerprint, "packed": backbone.capabilities.packed, "pairs": ids}
     key = key_of(spec if vector is None else {**spec, "vector": vector.key})
     with store.making("reference", key, what=what):
         stored = store.get("reference", key)
         if stored is None:
-            under_way = LongPass(store, key_of({"reference": key, "batch_size": batch_size}))
+            tokens = tokens or backbone.token_budget
+            under_way = LongPass(store, key_of({"reference": key, "tokens": tokens}))
             with nullcontext() if vector is None else merged(backbone, vector):
-                log_probs = _compute(backbone, pairs, under_way, batch_size=batch_size, advance=advance)
+                log_probs = _compute(backbone, pairs, under_way, tokens=tokens, advance=advance)
             stored = store.put("reference", key, lambda folder: save_file({"log_probs": log_probs}, folder / _FILE))
             under_way.drop()
         else:
@@ -56,24 +60,23 @@ def reference_log_probs(
 
 @torch.no_grad()
 def _compute(
-    backbone: Backbone, pairs: Sequence[TokenizedPair], under_way: LongPass, *, batch_size: int, advance: Advance
+    backbone: Backbone, pairs: Sequence[TokenizedPair], under_way: LongPass, *, tokens: int, advance: Advance
 ) -> Tensor:
-    by_length = sorted(range(len(pairs)), key=lambda i: -len(pairs[i].prompt + pairs[i].chosen + pairs[i].rejected))
-    batches = [by_length[start : start + batch_size] for start in range(0, len(pairs), batch_size)]
+    batches = micro_batches(pairs, tokens=tokens, capabilities=backbone.capabilities)
 
     def rows_of(number: int) -> Tensor:
         return _batch_log_probs(backbone, [pairs[i] for i in batches[number]])
 
     log_probs = torch.empty(len(pairs), 2)
     if batches:
-        log_probs[by_length] = under_way.rows(len(batches), rows_of, advance=advance)
+        log_probs[[*chain.from_iterable(batches)]] = under_way.rows(len(batches), rows_of, advance=advance)
     return log_probs
 
 
 def _batch_log_probs(backbone: Backbone, pairs: Sequence[TokenizedPair]) -> Tensor:
     """Compute the log-probs of a batch. Shape: `(n, 2)`, float32 on the CPU."""
     capabilities = backbone.capabilities
-    batch = make_batch(pairs, pad_id=backbone.pad_id, capabilities=capabilities, dtype=backbone.model.dtype)
+    batch = make_batch(pairs, pad_id=backbone.pad_id, capabilities=capabilities)
     chosen, rejected = sequence_log_probs(backbone.model, batch.to(backbone.device), split_head=capabilities.split_head)
     log_probs = torch.stack([chosen, rejected], dim=1).float().cpu()
     for pair, row in zip(pairs, log_probs.tolist(), strict=True):

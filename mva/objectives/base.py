@@ -9,7 +9,8 @@ class PreferenceLoss(Protocol):
     """A loss on preference pairs, as a pure function of sequence log-probs, with the field's signature.
 
     Losses are frozen dataclasses: their fields are part of a value vector's identity. A loss on log-probs that
-    are averaged over a response's tokens says so with `length_normalised: ClassVar[bool] = True`.
+    are averaged over a response's tokens says so with `length_normalised: ClassVar[bool] = True`; one in which the loss
+    of a pair depends on the batch's other pairs with `of_the_whole_batch: ClassVar[bool] = True`.
     """
 
     def __call__(
@@ -38,3 +39,8 @@ class PreferenceLoss(Protocol):
 def length_normalised(loss: PreferenceLoss) -> bool:
     """Say whether `loss` takes log-probs that are averaged over the tokens; the field's convention is their sum."""
     return bool(getattr(loss, "length_normalised", False))
+
+
+def of_the_whole_batch(loss: PreferenceLoss) -> bool:
+    """Say whether a pair's loss depends on the other pairs of its batch, which then can't be computed in parts."""
+    return bool(getattr(loss, "of_the_whole_batch", False))

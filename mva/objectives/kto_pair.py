@@ -11,6 +11,7 @@ loss saturates on both sides, so that a pair which is hopeless, or mislabelled, 
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -27,6 +28,8 @@ class KTOPair:
     `beta` is the inverse temperature (larger saturates earlier). The only loss whose pairs see each other: the
     reference points are those of a batch, so that more pairs in one are not the same as more accumulated batches.
     """
+
+    of_the_whole_batch: ClassVar[bool] = True
 
     beta: Positive = 0.1
 

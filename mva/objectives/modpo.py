@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from mva.fingerprint import kind
-from mva.objectives.base import PreferenceLoss, length_normalised
+from mva.objectives.base import PreferenceLoss, length_normalised, of_the_whole_batch
 from mva.objectives.dpo import DPO
 
 
@@ -56,6 +56,11 @@ class MODPO:
             raise ValueError(
                 f"MODPO needs a loss of log-ratios as DPO's, not {type(self.loss).__name__}: objective=dpo."
             )
+
+    @property
+    def of_the_whole_batch(self) -> bool:
+        """Say whether the pairs of a batch see each other: as they do in `loss`."""
+        return of_the_whole_batch(self.loss)
 
     def __call__(
         self,

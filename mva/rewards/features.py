@@ -1,8 +1,10 @@
 """Features of a response: pooled hidden states of a frozen model's middle layers."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from typing import Literal
 
 import torch
@@ -10,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
+from mva.data.packing import in_one_row
 from mva.data.preference import Dialogue
 from mva.data.tokenization import TokenLimits, tokenize_answers
 from mva.models.backbone import Backbone
@@ -66,8 +69,10 @@ class HiddenFeatures:
 
     def _compute(self, texts: Sequence[Text], advance: Advance) -> dict[Text, Tensor]:
         tokens = {text: self._tokens(text) for text in texts}
-        # Longest first: what does not fit into memory fails at once, and the bar errs on the safe side.
-        order = sorted(texts, key=lambda text: (-sum(map(len, tokens[text])), tokens[text], text))
+        # Responses to one prompt stand together, and read it once. Padded rows are of like length, the longest first:
+        # what does not fit into memory fails at once, and the bar errs on the safe side.
+        rank = _by_prompt if self._packed(tokens.values()) else _by_length
+        order = sorted(texts, key=lambda text: (*rank(tokens[text]), text))
         batches = [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
 
         def rows_of(number: int) -> Tensor:
@@ -81,6 +86,11 @@ class HiddenFeatures:
             rows = under_way.rows(len(batches), rows_of, advance=advance)
         return dict(zip(order, rows.double(), strict=True))
 
+    def _packed(self, tokens: Iterable[Tokens]) -> bool:
+        """Say whether the model reads these texts in packed rows, which know no sliding window."""
+        able = self.backbone.capabilities
+        return able.packed and (able.window is None or all(sum(map(len, text)) <= able.window for text in tokens))
+
     def _key(self, tokens: Sequence[Tokens]) -> str:
         return key_of(
             {
@@ -88,6 +98,7 @@ class HiddenFeatures:
                 "layers": list(self.layers),
                 "pooling": list(self.pooling),
                 "batch_size": self.batch_size,
+                "packed": self._packed(tokens),
                 "tokens": tokens,
             }
         )
@@ -109,37 +120,70 @@ class HiddenFeatures:
 
     def _forward(self, tokens: Sequence[Tokens]) -> Tensor:
         model = self.backbone.model.eval()
-        input_ids, attention_mask, weights = _collate(tokens, self.pooling, model.device)
+        inputs, starts = _in_one_row(tokens) if self._packed(tokens) else _padded(tokens)
+        weights = _weights(tokens, starts, self.pooling, n_positions=inputs["input_ids"].numel()).to(model.device)
         blocks = _blocks(model, self.layers)
         pooled: list[Tensor] = []
 
         def pool(_block: nn.Module, _inputs: object, output: Tensor | tuple[Tensor, ...]) -> None:
             hidden = output[0] if isinstance(output, tuple) else output
             dtype = torch.promote_types(hidden.dtype, torch.float32)
-            pooled.append(torch.einsum("pnl,nld->npd", weights.to(dtype), hidden.to(dtype)).flatten(1))
+            pooled.append(torch.einsum("pnl,ld->npd", weights.to(dtype), hidden.flatten(0, -2).to(dtype)).flatten(1))
             if len(pooled) == len(blocks):
                 raise _DeepEnough
 
         with _forward_hooks(blocks, pool), suppress(_DeepEnough), torch.no_grad():
-            model.base_model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False)
+            model.base_model(**{name: tensor.to(model.device) for name, tensor in inputs.items()}, use_cache=False)
         return torch.cat(pooled, dim=1).cpu()
 
 
-def _collate(
-    tokens: Sequence[Tokens], pooling: Sequence[Pooling], device: torch.device
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Pad to the right, where a causal model never looks, and weigh each position for each kind of pooling.
+def _by_prompt(tokens: Tokens) -> tuple[object, ...]:
+    prompt, response = tokens
+    return -len(prompt), prompt, -len(response), response
 
-    Shape: ids and attention mask are `(n, length)`, the weights `(n_poolings, n, length)`, float64.
+
+def _by_length(tokens: Tokens) -> tuple[object, ...]:
+    return -sum(map(len, tokens)), tokens
+
+
+def _in_one_row(tokens: Sequence[Tokens]) -> tuple[dict[str, Tensor], list[int]]:
+    """Lay texts in one row, in which a prompt stands once for the responses to it that follow each other.
+
+    Returns:
+        The model's input, and where each response begins.
     """
+    by_prompt = [(prompt, [response for _, response in texts]) for prompt, texts in groupby(tokens, itemgetter(0))]
+    starts: list[int] = []
+    end = 0
+    for prompt, responses in by_prompt:
+        end += len(prompt)
+        for response in responses:
+            starts.append(end)
+            end += len(response)
+    input_ids, position_ids, lengths = in_one_row(by_prompt)
+    return {"input_ids": input_ids, "position_ids": position_ids, "attention_mask": lengths}, starts
+
+
+def _padded(tokens: Sequence[Tokens]) -> tuple[dict[str, Tensor], list[int]]:
+    """Pad to the right, where a causal model never looks; returns what `_in_one_row` does."""
     input_ids = pad_sequence([torch.tensor(prompt + response) for prompt, response in tokens], batch_first=True)
-    position = torch.arange(input_ids.shape[1])
-    start = torch.tensor([len(prompt) for prompt, _ in tokens])[:, None]
-    end = torch.tensor([len(prompt) + len(response) for prompt, response in tokens])[:, None]
+    length = input_ids.shape[1]
+    sizes = torch.tensor([len(prompt) + len(response) for prompt, response in tokens])
+    attention_mask = (torch.arange(length) < sizes[:, None]).long()
+    starts = [k * length + len(prompt) for k, (prompt, _) in enumerate(tokens)]
+    return {"input_ids": input_ids, "attention_mask": attention_mask}, starts
+
+
+def _weights(
+    tokens: Sequence[Tokens], starts: Sequence[int], pooling: Sequence[Pooling], *, n_positions: int
+) -> Tensor:
+    """Weigh each position of all rows for each kind of pooling. Shape: `(n_poolings, n, n_positions)`, float64."""
+    position = torch.arange(n_positions)
+    start = torch.tensor(starts)[:, None]
+    end = start + torch.tensor([len(response) for _, response in tokens])[:, None]
     first = {"mean": start, "last": end - 1}
     pooled = torch.stack([(position >= first[kind]) & (position < end) for kind in pooling]).double()
-    weights = pooled / pooled.sum(dim=-1, keepdim=True)
-    return input_ids.to(device), (position < end).long().to(device), weights.to(device)
+    return pooled / pooled.sum(dim=-1, keepdim=True)
 
 
 def _blocks(model: PreTrainedModel, layers: Sequence[float]) -> list[nn.Module]:

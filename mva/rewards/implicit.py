@@ -84,7 +84,7 @@ class ImplicitReward:
     def _log_ratios(self, pairs: Sequence[TokenizedPair]) -> tuple[Tensor, Tensor]:
         backbone, able = self._backbone, self._backbone.capabilities
         model = backbone.model.eval()
-        batch = make_batch(pairs, pad_id=backbone.pad_id, capabilities=able, dtype=model.dtype).to(backbone.device)
+        batch = make_batch(pairs, pad_id=backbone.pad_id, capabilities=able).to(backbone.device)
         reference = sequence_log_probs(model, batch, split_head=able.split_head)
         with self._policy.rows(self._one_hot.expand(len(batch.input_ids), -1)) as adapted:
             policy = sequence_log_probs(adapted, batch, split_head=able.split_head)

@@ -33,20 +33,11 @@ from mva.training.module import ValueVectorModule
 from mva.training.snapshots import Look, Snapshots, TakeSnapshots
 from mva.training.spec import ExecutionOptions, Recipe, VectorSpec
 from mva.training.stored_vectors import put_vector, stored_vector
-from mva.training.task import Margin, Task
+from mva.training.task import Margin, Task, no_margin
 from mva.training.task_data import TaskData
 
 Log = Callable[[Mapping[str, float], int], None]
 Bar = Callable[[str, int], AbstractContextManager[Advance]]
-
-
-def no_margin(value: str) -> Margin:
-    """Know no reward.
-
-    Raises:
-        ValueError: Always.
-    """
-    raise ValueError(f"There is no reward of '{value}' to be a margin.")
 
 
 @dataclass(frozen=True)
@@ -205,7 +196,16 @@ class VectorFitter:
     @property
     def _task_data(self) -> TaskData:
         beta = float(getattr(self.objective, "beta", 1.0))
-        return TaskData(self.backbone, self.data, self.recipe, beta, store=self.store, seed=self.seed, bar=self.bar)
+        return TaskData(
+            self.backbone,
+            self.data,
+            self.recipe,
+            beta,
+            store=self.store,
+            seed=self.seed,
+            bar=self.bar,
+            tokens=self.execution.token_budget(self.backbone),
+        )
 
     def _inputs(self, value: str, others: Sequence[ValueVector]) -> dict[str, Tensor]:
         """What the modules are fed with while the base reads this value's responses, if the penalty asks for it."""
@@ -225,8 +225,6 @@ class VectorFitter:
             precision=execution.precision,
             max_epochs=1,  # the data module's one epoch is the whole training
             check_val_every_n_epoch=2,  # never: validation comes after it, also where the last checkpoint is complete
-            accumulate_grad_batches=self.recipe.accumulate,
-            gradient_clip_val=self.recipe.max_grad_norm,
             callbacks=list(callbacks),
             plugins=[AtomicCheckpointIO(), *_cluster()],
             enable_checkpointing=bool(execution.checkpoint_every),

@@ -18,16 +18,18 @@ from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from mva.data.datamodule import Step
 from mva.data.packing import PreferenceBatch
 from mva.estimators.base import LearnedEstimator
 from mva.estimators.samples import paired
 from mva.models.backbone import Backbone
 from mva.models.coefficient_lora import gated, stack
+from mva.models.log_probs import sequence_log_probs
 from mva.models.value_vector import LowRank, ValueVector
 from mva.seeding import derive_seed
 from mva.training.critic import CriticTraining
 from mva.training.spec import VectorSpec
-from mva.training.steps import History, numbers, optimizer_of, preference, trained_state
+from mva.training.steps import History, Journal, descend, optimizer_of, parts_of, preference, trained_state
 
 
 class JointModule(LightningModule):
@@ -51,7 +53,8 @@ class JointModule(LightningModule):
         self.model = backbone.model
         self.specs = tuple(specs)
         self.n_batches = n_batches
-        self.history: History = []
+        self.automatic_optimization = False  # a step's micro-batches have a backward pass each
+        self._journal = Journal("lower trainer.learning_rate or penalty.strength")
         self.strict_loading = False  # checkpoints hold only the trained vectors
         self._starts = tuple(starts)
         self._trained = nn.ParameterDict(
@@ -70,72 +73,77 @@ class JointModule(LightningModule):
         """Fit the critic between the batches, where the estimator has one: a single one for all pairs of vectors."""
         return self._beside
 
-    def on_train_batch_start(self, _batch: PreferenceBatch, batch_idx: int) -> None:
+    @property
+    def history(self) -> History:
+        """The metrics so far.
+
+        Raises:
+            FloatingPointError: If a loss was not finite.
+        """
+        return self._journal.lines()
+
+    def on_train_batch_start(self, _step: Step, batch_idx: int) -> None:
         """Make every batch's randomness (dropout) a function of seed and step."""
         torch.manual_seed(derive_seed(self.specs[0].seed, "step", batch_idx))
 
-    def training_step(self, batch: PreferenceBatch, batch_idx: int) -> Tensor:
-        """Return the scalar loss of one batch: the values' mean preference losses + penalty."""
-        losses, chosen, rejected = self._preference(batch)
-        factors, owner = self._factors(), _owner(batch)
-        total, metrics = losses.new_zeros(()), dict[str, float]()
+    def training_step(self, batch: Step, batch_idx: int) -> None:
+        """Add up the gradient of a step, and take an optimizer step where one is due."""
+        parts = self.losses(batch, batch_idx)
+        descend(self, parts, recipe=self.specs[0].recipe, batch=batch_idx, n_batches=self.n_batches)
+
+    def losses(self, step: Step, number: int) -> Iterator[Tensor]:
+        """Give scalars whose sum is the step's loss: each value's mean preference loss + penalty."""
+        belongs = nn.functional.one_hot(_owners(step), len(self.specs))
+        n_pairs, of_pairs = belongs.sum(dim=0), list[tuple[Tensor, Tensor]]()
+        for part in parts_of(step, self.specs[0].objective):
+            losses, chosen, rejected = self._preference(part)
+            of_pairs.append((losses.detach(), chosen - rejected))
+            yield (losses / n_pairs[_owners(part)]).sum()
+        losses, margins = map(torch.cat, zip(*of_pairs, strict=True))
+        share = belongs.to(losses) / n_pairs
+        means = [column @ share for column in (losses, (margins > 0).to(losses), margins)]
+        factors, metrics = self._factors(), dict[str, Tensor]()
         for i, spec in enumerate(self.specs):
-            mine, (penalty, dependence) = owner == i, self._penalty(i, factors)
-            loss = losses[mine].mean() + penalty.to(losses)
-            total = total + loss
-            found = {
-                "loss": loss.detach(),
-                "preference_loss": losses[mine].detach().mean(),
-                "accuracy": (chosen > rejected)[mine].float().mean(),
-                "reward_margin": (chosen - rejected)[mine].mean(),
-                "dependence": dependence,
-                "penalty": penalty.detach(),
-            }
-            metrics |= numbers(f"train/{spec.value}", found)
-        if not torch.isfinite(total):
-            raise FloatingPointError(
-                f"The joint loss became {total.item()} at step {batch_idx}: "
-                f"lower trainer.learning_rate or penalty.strength."
-            )
-        self.history.append((batch_idx + 1, metrics))
-        return total
+            penalty, dependence = self._penalty(i, factors)
+            yield penalty
+            loss, accuracy, margin = (mean[i] for mean in means)
+            penalty = penalty.detach().to(loss)
+            named = {"loss": loss + penalty, "preference_loss": loss, "accuracy": accuracy, "reward_margin": margin}
+            named |= {"dependence": dependence, "penalty": penalty}
+            metrics |= {f"train/{spec.value}/{name}": metric for name, metric in named.items()}
+        self._journal.add(number + 1, metrics)
 
     def on_validation_epoch_start(self) -> None:
         """Start a validation pass with nothing collected."""
         self._margins: list[Tensor] = []
         self._owners: list[Tensor] = []
 
-    def validation_step(self, batch: PreferenceBatch, _batch_idx: int) -> None:
+    def validation_step(self, batch: Step, _batch_idx: int) -> None:
         """Collect the implicit reward margins of held-out pairs."""
         _, chosen, rejected = self._preference(batch)
         self._margins.append(chosen - rejected)
-        self._owners.append(_owner(batch))
+        self._owners.append(_owners(batch))
 
     def on_validation_epoch_end(self) -> None:
         """Report accuracy and mean margin of each vector's implicit reward on its value's held-out pairs."""
-        margins, owners, metrics = torch.cat(self._margins), torch.cat(self._owners), dict[str, float]()
+        margins, owners, metrics = torch.cat(self._margins), torch.cat(self._owners), dict[str, Tensor]()
         for i, spec in enumerate(self.specs):
             mine = margins[owners == i]
             if not len(mine):
                 continue
-            found = {"accuracy": (mine > 0).float().mean(), "reward_margin": mine.mean()}
-            metrics |= numbers(f"validation/{spec.value}", found)
-        self.history.append((self.n_batches, metrics))
+            name = f"validation/{spec.value}"
+            metrics |= {f"{name}/accuracy": (mine > 0).float().mean(), f"{name}/reward_margin": mine.mean()}
+        self._journal.add(self.n_batches, metrics)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW over all vectors: its steps know each parameter alone."""
         return optimizer_of(self._trained.values(), self.specs[0].recipe, n_batches=self.n_batches)
 
-    def configure_gradient_clipping(
-        self,
-        _optimizer: Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
+    def on_before_optimizer_step(self, _optimizer: Optimizer) -> None:
         """Clip the gradient of each vector, as in its own training."""
-        for i, start in enumerate(self._starts):
-            vector = [self._trained[name] for name, _ in _named(i, start)]
-            nn.utils.clip_grad_norm_(vector, gradient_clip_val or float("inf"))
+        if norm := self.specs[0].recipe.max_grad_norm:
+            for i, start in enumerate(self._starts):
+                nn.utils.clip_grad_norm_([self._trained[name] for name, _ in _named(i, start)], norm)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep only what is trained: the frozen base never enters a checkpoint."""
@@ -143,7 +151,7 @@ class JointModule(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on with the metrics from before the interruption."""
-        self.history = list(checkpoint["history"])
+        self._journal.go_on(checkpoint["history"])
 
     def vectors(self) -> list[ValueVector]:
         """Copy the vectors out."""
@@ -179,13 +187,18 @@ class JointModule(LightningModule):
             others = decorrelation.freeze(current, [*factors[:i], *factors[i + 1 :]])
             yield from paired(decorrelation.view, current, others)
 
-    def _preference(self, batch: PreferenceBatch) -> tuple[Tensor, Tensor, Tensor]:
+    def _preference(self, step: Step) -> tuple[Tensor, Tensor, Tensor]:
+        return preference(step, self.specs[0].objective, self._log_probs)
+
+    def _log_probs(self, batch: PreferenceBatch) -> tuple[Tensor, Tensor]:
         gate = nn.functional.one_hot(_owner(batch), len(self.specs)).float()
-        rows_per_pair = len(batch.input_ids) // len(batch)  # one where pairs are packed, else two, one after the other
-        first = self.specs[0]
-        dropout = first.lora.dropout if self.training else 0.0
-        with gated(stack(self.model, self._factors()), gate.repeat(rows_per_pair, 1), dropout=dropout):
-            return preference(self.model, batch, first.objective, split_head=self.backbone.capabilities.split_head)
+        dropout = self.specs[0].lora.dropout if self.training else 0.0
+        with gated(stack(self.model, self._factors()), batch.by_token(gate), dropout=dropout):
+            return sequence_log_probs(self.model, batch, split_head=self.backbone.capabilities.split_head)
+
+
+def _owners(step: Step) -> Tensor:
+    return torch.cat([_owner(batch) for batch in step])
 
 
 def _owner(batch: PreferenceBatch) -> Tensor:

@@ -16,18 +16,21 @@ import torch
 from peft import PeftModel
 from pytorch_lightning import Callback, LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
+from mva.data.datamodule import Step
 from mva.data.packing import PreferenceBatch
 from mva.estimators.base import LearnedEstimator
 from mva.estimators.samples import FrozenSamples, paired
+from mva.models.log_probs import sequence_log_probs
 from mva.models.lora import live_factors
 from mva.models.value_vector import LowRank, ValueVector
 from mva.seeding import derive_seed
 from mva.training.constraint import Projection
 from mva.training.critic import CriticTraining
 from mva.training.spec import VectorSpec
-from mva.training.steps import History, numbers, optimizer_of, preference, trained_state
+from mva.training.steps import History, Journal, descend, optimizer_of, parts_of, preference, trained_state
 
 
 class ValueVectorModule(LightningModule):
@@ -52,7 +55,8 @@ class ValueVectorModule(LightningModule):
         self.earlier = [dict(vector.factors) for vector in earlier]
         self.n_batches = n_batches
         self.split_head = split_head
-        self.history: History = []
+        self.automatic_optimization = False  # a step's micro-batches have a backward pass each
+        self._journal = Journal("lower trainer.learning_rate or penalty.strength")
         self.strict_loading = False  # checkpoints hold only the trained adapter
         self.decorrelation = spec.decorrelation.on(inputs)
         self._beside: list[Callback] = []
@@ -73,50 +77,67 @@ class ValueVectorModule(LightningModule):
         """Fit the critic between the batches, where the estimator has one; project where there is a constraint."""
         return self._beside
 
-    def on_train_batch_start(self, _batch: PreferenceBatch, batch_idx: int) -> None:
+    @property
+    def history(self) -> History:
+        """The metrics so far.
+
+        Raises:
+            FloatingPointError: If a loss was not finite.
+        """
+        return self._journal.lines()
+
+    def on_train_batch_start(self, _step: Step, batch_idx: int) -> None:
         """Make every batch's randomness (dropout) a function of seed and step, so that a resumed run is the same."""
         torch.manual_seed(derive_seed(self.spec.vector_seed, "step", batch_idx))
 
-    def training_step(self, batch: PreferenceBatch, batch_idx: int) -> Tensor:
-        """Return the scalar loss of one batch: mean preference loss + penalty."""
-        losses, chosen, rejected = self._preference(batch)
-        penalty, dependence = self.decorrelation.against(self._earlier_samples, self._factors())
-        loss = losses.mean() + penalty.to(losses)
-        if not torch.isfinite(loss):
-            raise FloatingPointError(
-                f"The loss of '{self.spec.value}' became {loss.item()} at step {batch_idx}: "
-                f"lower trainer.learning_rate or penalty.strength."
-            )
-        metrics = {
-            "loss": loss.detach(),
-            "preference_loss": losses.detach().mean(),
-            "accuracy": (chosen > rejected).float().mean(),
-            "reward_margin": (chosen - rejected).mean(),
-        }
+    def training_step(self, batch: Step, batch_idx: int) -> None:
+        """Add up the gradient of a step, and take an optimizer step where one is due."""
+        parts = self.losses(batch, batch_idx)
+        descend(self, parts, recipe=self.spec.recipe, batch=batch_idx, n_batches=self.n_batches)
+
+    def losses(self, step: Step, number: int) -> Iterator[Tensor]:
+        """Give, one after the other, scalars whose sum is the step's loss: mean preference loss + penalty.
+
+        A micro-batch's part is its pairs' losses over the number of the step's pairs, so that the sum does not depend
+        on how the step is cut.
+        """
+        n_pairs, of_pairs = sum(map(len, step)), list[tuple[Tensor, Tensor]]()
+        for part in parts_of(step, self.spec.objective):
+            losses, chosen, rejected = self._preference(part)
+            of_pairs.append((losses.detach(), chosen - rejected))
+            yield losses.sum() / n_pairs
+        losses, margins = map(torch.cat, zip(*of_pairs, strict=True))
+        metrics = {"loss": losses.mean(), "preference_loss": losses.mean(), **_of_margins(margins)}
         if self.decorrelation.acts_on(self.earlier):
-            metrics |= {"dependence": dependence, "penalty": penalty.detach()}
-        self._track("train", metrics, batch_idx + 1)
-        return loss
+            penalty, dependence = self.decorrelation.against(self._earlier_samples, self._factors())
+            yield penalty
+            penalty = penalty.detach()
+            metrics |= {"loss": losses.mean() + penalty.to(losses), "dependence": dependence, "penalty": penalty}
+        self._track("train", metrics, number + 1)
 
     def on_validation_epoch_start(self) -> None:
         """Start a validation pass with nothing collected."""
         self._margins: list[Tensor] = []
 
-    def validation_step(self, batch: PreferenceBatch, _batch_idx: int) -> None:
+    def validation_step(self, batch: Step, _batch_idx: int) -> None:
         """Collect the implicit reward margins of held-out pairs."""
         _, chosen, rejected = self._preference(batch)
         self._margins.append(chosen - rejected)
 
     def on_validation_epoch_end(self) -> None:
         """Report accuracy and mean margin of the implicit reward on the held-out pairs."""
-        margins = torch.cat(self._margins)
-        metrics = {"accuracy": (margins > 0).float().mean(), "reward_margin": margins.mean()}
-        self._track("validation", metrics, self.n_batches)
+        self._track("validation", _of_margins(torch.cat(self._margins)), self.n_batches)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW over the adapter's parameters, with the recipe's schedule per optimizer step."""
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         return optimizer_of(trained, self.spec.recipe, n_batches=self.n_batches)
+
+    def on_before_optimizer_step(self, _optimizer: Optimizer) -> None:
+        """Clip the gradient, after the constraints' callbacks have seen it."""
+        if norm := self.spec.recipe.max_grad_norm:
+            trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+            nn.utils.clip_grad_norm_(trained, norm)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep only what is trained: the frozen base never enters a checkpoint."""
@@ -125,7 +146,7 @@ class ValueVectorModule(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on with the metrics from before the interruption."""
-        self.history = list(checkpoint["history"])
+        self._journal.go_on(checkpoint["history"])
 
     def _factors(self) -> dict[str, LowRank]:
         return live_factors(self.model, self.spec.value)
@@ -138,8 +159,16 @@ class ValueVectorModule(LightningModule):
     def _paired_samples(self) -> Iterator[tuple[Any, Any]]:
         return paired(self.decorrelation.view, self._factors(), self._earlier_samples)
 
-    def _preference(self, batch: PreferenceBatch) -> tuple[Tensor, Tensor, Tensor]:
-        return preference(self.model, batch, self.spec.objective, split_head=self.split_head)
+    def _preference(self, step: Step) -> tuple[Tensor, Tensor, Tensor]:
+        return preference(step, self.spec.objective, self._log_probs)
+
+    def _log_probs(self, batch: PreferenceBatch) -> tuple[Tensor, Tensor]:
+        return sequence_log_probs(self.model, batch, split_head=self.split_head)
 
     def _track(self, stage: str, metrics: Mapping[str, Tensor], step: int) -> None:
-        self.history.append((step, numbers(f"{stage}/{self.spec.value}", metrics)))
+        self._journal.add(step, {f"{stage}/{self.spec.value}/{name}": metric for name, metric in metrics.items()})
+
+
+def _of_margins(margins: Tensor) -> dict[str, Tensor]:
+    """Describe the implicit reward margins of some pairs."""
+    return {"accuracy": (margins > 0).float().mean(), "reward_margin": margins.mean()}

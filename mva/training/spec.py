@@ -10,6 +10,7 @@ from pytorch_lightning.strategies import StrategyRegistry
 
 from mva.checks import BadSetting, Bounds, Count, CountFrom0, NotNegative, Positive, Share, check, shown
 from mva.fingerprint import describe
+from mva.models.backbone import Backbone
 from mva.models.lora import LoraSpec
 from mva.objectives.base import PreferenceLoss
 from mva.objectives.decorrelation import Decorrelation
@@ -129,6 +130,7 @@ def _is_one_device(devices: object) -> bool:
 class ExecutionOptions:
     """How training is carried out; nothing here may change the result beyond rounding.
 
+    A step's pairs are computed `tokens` tokens at a time (auto: `Backbone.token_budget`), and their gradients add up.
     `checkpoint_every` counts optimizer steps (0 = no checkpoints; where they are slow there is one every 30 s);
     `validation_pairs` are watched at the end (None = all); `snapshot_every` counts batches, as `Recipe.steps` does
     (0 = no snapshots); `devices` names one device, as a count of 1 or a list of one index; `strategy` is Lightning's.
@@ -138,6 +140,7 @@ class ExecutionOptions:
     devices: int | Sequence[int | str] | str = 1
     strategy: str = "auto"
     precision: Precision = "32-true"
+    tokens: Count | Literal["auto"] = "auto"
     checkpoint_every: CountFrom0 = 50
     validation_pairs: CountFrom0 | None = None
     snapshot_every: CountFrom0 = 0
@@ -159,6 +162,10 @@ class ExecutionOptions:
             raise BadSetting(
                 "strategy", f"is {shown(self.strategy)}: choose auto, or a name of Lightning's strategies."
             )
+
+    def token_budget(self, backbone: Backbone) -> int:
+        """Say how many tokens are computed at once."""
+        return backbone.token_budget if self.tokens == "auto" else self.tokens
 
     def check_machine(self) -> None:
         """Check that this machine has the accelerator; it may not be the machine where a sweep is started.

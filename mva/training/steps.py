@@ -1,6 +1,7 @@
 """What the training of one vector and of all vectors at once have in common: the loss of a batch, the optimizer."""
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -8,32 +9,39 @@ from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
+from mva.data.datamodule import Step
 from mva.data.packing import PreferenceBatch
-from mva.models.log_probs import response_lengths, sequence_log_probs
-from mva.objectives.base import PreferenceLoss, length_normalised
+from mva.models.log_probs import response_lengths
+from mva.objectives.base import PreferenceLoss, length_normalised, of_the_whole_batch
 from mva.training.spec import Recipe
 
 History = list[tuple[int, dict[str, float]]]
 """Metrics by name, with the step that they belong to."""
+READ_EVERY = 10
+
+
+def parts_of(step: Step, objective: PreferenceLoss) -> list[Step]:
+    """Cut a step into what can be computed apart: its micro-batches, unless a pair's loss depends on all pairs."""
+    return [step] if of_the_whole_batch(objective) else [[batch] for batch in step]
 
 
 def preference(
-    model: nn.Module, batch: PreferenceBatch, objective: PreferenceLoss, *, split_head: bool
+    step: Step, objective: PreferenceLoss, log_probs: Callable[[PreferenceBatch], tuple[Tensor, Tensor]]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the objective's `(losses, chosen_rewards, rejected_rewards)` of a batch. Shape: `(n,)` each.
+    """Return the objective's `(losses, chosen_rewards, rejected_rewards)`. Shape: `(n,)` each, over all micro-batches.
 
     Raises:
-        ValueError: If the batch carries no reference log-probs.
+        ValueError: If a batch carries no reference log-probs.
     """
-    policy = sequence_log_probs(model, batch, split_head=split_head)
-    if batch.reference is None:
-        raise ValueError("The batch carries no reference log-probs: give the data module the cached ones.")
-    chosen, rejected = batch.reference.unbind(1)
-    if length_normalised(objective):
-        sizes = response_lengths(batch)
-        policy = policy[0] / sizes[0], policy[1] / sizes[1]
-        chosen, rejected = chosen / sizes[0], rejected / sizes[1]
-    return objective(*policy, chosen, rejected)
+    terms: list[tuple[Tensor, ...]] = []
+    for batch in step:
+        if batch.reference is None:
+            raise ValueError("The batch carries no reference log-probs: give the data module the cached ones.")
+        both = (*log_probs(batch), *batch.reference.unbind(1))
+        if length_normalised(objective):
+            both = tuple(total / size for total, size in zip(both, response_lengths(batch) * 2, strict=True))
+        terms.append(both)
+    return objective(*map(torch.cat, zip(*terms, strict=True)))
 
 
 def optimizer_of(parameters: Iterable[nn.Parameter], recipe: Recipe, *, n_batches: int) -> OptimizerLRSchedulerConfig:
@@ -46,11 +54,73 @@ def optimizer_of(parameters: Iterable[nn.Parameter], recipe: Recipe, *, n_batche
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
+def descend(module: LightningModule, parts: Iterable[Tensor], *, recipe: Recipe, batch: int, n_batches: int) -> None:
+    """Add up the gradients of a batch's `parts`; take an optimizer step where it is the last of those that make one up.
+
+    Each part's graph is gone before the next part is computed.
+    """
+    for part in parts:
+        if part.requires_grad:
+            module.manual_backward(part / recipe.accumulate)
+    if (batch + 1) % recipe.accumulate and batch + 1 != n_batches:
+        return
+    optimizer: Any = module.optimizers()
+    schedule: Any = module.lr_schedulers()
+    optimizer.step()
+    optimizer.zero_grad()
+    schedule.step()
+
+
 def trained_state(module: LightningModule) -> dict[str, Any]:
     """What a checkpoint holds: the frozen base never enters it."""
     return {name: parameter.detach() for name, parameter in module.named_parameters() if parameter.requires_grad}
 
 
-def numbers(prefix: str, metrics: Mapping[str, Tensor]) -> dict[str, float]:
-    """Turn metrics into plain numbers, by their whole names."""
-    return {f"{prefix}/{name}": metric.item() for name, metric in metrics.items()}
+class Journal:
+    """The metrics of a training, collected where they are computed and read in one go every `READ_EVERY` steps.
+
+    A number that is read at every step makes the host wait for the device.
+
+    Args:
+        advice: What to do where a loss is not finite.
+    """
+
+    def __init__(self, advice: str) -> None:
+        self._advice = advice
+        self._lines: History = []
+        self._unread: list[tuple[int, dict[str, Tensor]]] = []
+
+    def add(self, step: int, metrics: Mapping[str, Tensor]) -> None:
+        """Take down metrics, by their whole names, which all lie on one device.
+
+        Raises:
+            FloatingPointError: As `lines` does.
+        """
+        self._unread.append((step, {name: metric.detach() for name, metric in metrics.items()}))
+        if len(self._unread) >= READ_EVERY:
+            self.lines()
+
+    def lines(self) -> History:
+        """Read all metrics.
+
+        Raises:
+            FloatingPointError: If a loss was not finite, with the first batch in which it wasn't.
+        """
+        unread, self._unread = self._unread, []
+        if not unread:
+            return self._lines
+        numbers = iter(torch.cat([metric.reshape(1) for _, metrics in unread for metric in metrics.values()]).tolist())
+        for step, metrics in unread:
+            line = {name: next(numbers) for name in metrics}
+            for name, number in line.items():
+                if name.endswith("/loss") and not math.isfinite(number):
+                    value = name.split("/")[1]
+                    raise FloatingPointError(
+                        f"The loss of '{value}' became {number} at step {step - 1}: {self._advice}."
+                    )
+            self._lines.append((step, line))
+        return self._lines
+
+    def go_on(self, lines: Iterable[tuple[int, dict[str, float]]]) -> None:
+        """Begin with the metrics from before an interruption."""
+        self._lines, self._unread = list(lines), []

@@ -24,6 +24,15 @@ class Margin(Protocol):
         ...
 
 
+def no_margin(value: str) -> Margin:
+    """Know no reward.
+
+    Raises:
+        ValueError: Always.
+    """
+    raise ValueError(f"There is no reward of '{value}' to be a margin.")
+
+
 @dataclass(frozen=True)
 class Task:
     """The training of one vector.

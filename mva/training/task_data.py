@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from itertools import chain
 
 import torch
@@ -13,7 +13,7 @@ from mva.data.packing import PreferenceBatch
 from mva.data.tokenization import TokenizedPair
 from mva.data.tokenized import TokenizedValue
 from mva.models.backbone import Backbone
-from mva.models.log_probs import make_batch
+from mva.models.log_probs import make_batch, micro_batches
 from mva.models.reference import reference_log_probs
 from mva.models.store import Store
 from mva.models.value_vector import ValueVector
@@ -29,7 +29,7 @@ Bar = Callable[[str, int], AbstractContextManager[Advance]]
 
 @dataclass(frozen=True)
 class TaskData:
-    """Lay out the batches of tasks; `beta` is the unit of rewards, in nats.
+    """Lay out the batches of tasks; `beta` is the unit of rewards, in nats; `tokens` are computed at once.
 
     Every value has one order of its pairs, whatever the task: a task in which a value counts less sees the beginning of
     what the value's own vector sees, so that methods train on the same pairs and share the reference log-probs.
@@ -43,6 +43,7 @@ class TaskData:
     store: Store
     seed: int
     bar: Bar
+    tokens: int
 
     def module(self, task: Task, *, watched: int | None) -> PreferenceDataModule:
         """Make the batches of training, and of the first `watched` held-out pairs of each value (None: all)."""
@@ -128,13 +129,18 @@ class TaskData:
                 self.store,
                 vector=vector,
                 what=f"the {what[0].lower()}{what[1:]}",
+                tokens=self.tokens,
                 advance=advance,
             )
 
-    def _layout(self, pairs: Sequence[TokenizedPair]) -> PreferenceBatch:
-        backbone = self.backbone
-        able, dtype = backbone.capabilities, backbone.model.dtype
-        return make_batch(pairs, pad_id=backbone.pad_id, capabilities=able, dtype=dtype)
+    def _layout(self, pairs: Sequence[TokenizedPair]) -> list[PreferenceBatch]:
+        """Cut the pairs of a step into micro-batches, each of which names the places of its pairs."""
+        able, pad_id = self.backbone.capabilities, self.backbone.pad_id
+        batches = []
+        for places in micro_batches(pairs, tokens=self.tokens, capabilities=able):
+            batch = make_batch([pairs[place] for place in places], pad_id=pad_id, capabilities=able)
+            batches.append(replace(batch, index=torch.tensor(places)))
+        return batches
 
 
 def _offsets(pairs: Mapping[str, Sequence[TokenizedPair]]) -> dict[str, int]:

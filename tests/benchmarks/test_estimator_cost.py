@@ -24,6 +24,7 @@ from mva.estimators.normalized_hsic import NormalizedHSIC
 from mva.estimators.orthogonal import Orthogonal
 from mva.estimators.samples import paired
 from mva.estimators.subspace_overlap import SubspaceOverlap
+from mva.models.attention import take_packed_rows
 from mva.models.backbone import Backbone
 from mva.models.log_probs import Capabilities, sequence_log_probs
 from mva.models.lora import LoraSpec, attach, detach, live_factors
@@ -43,6 +44,7 @@ def model():
     shapes = {"hidden_size": 576, "num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3}
     config = LlamaConfig(**shapes, intermediate_size=1536, vocab_size=49152, tie_word_embeddings=True)
     causal_lm = AutoModelForCausalLM.from_config(config).eval().requires_grad_(False)
+    take_packed_rows(causal_lm)
     able = Capabilities(packed=True, split_head=True)
     backbone = Backbone(causal_lm, tokenizer, Template(tokenizer), "shapes", "shapes", able)
     adapted = attach(backbone, LoraSpec(rank=16), name="harmless", seed=0)
@@ -67,7 +69,7 @@ def step_seconds(model):
         TokenizedPair(*(tuple(torch.randint(49152, (size,), generator=generator).tolist()) for size in (128, 64, 64)))
         for _ in range(4)
     ]
-    batch = pack(pairs, pad_id=0)
+    batch = pack(pairs)
 
     def step():
         chosen, rejected = sequence_log_probs(model, batch, split_head=True)

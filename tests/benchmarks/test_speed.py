@@ -11,6 +11,7 @@ from mva.data.preference import user_prompt
 from mva.data.template import Template
 from mva.data.tokenization import TokenizedPair
 from mva.evaluation.generation import GenerationRequest, GenerationSpec, generate
+from mva.models.attention import take_packed_rows
 from mva.models.backbone import Backbone
 from mva.models.coefficient_lora import CoefficientLora
 from mva.models.log_probs import Capabilities, sequence_log_probs
@@ -27,6 +28,7 @@ def backbone():
     tokenizer = byte_tokenizer()
     config = LlamaConfig(**SHAPES, intermediate_size=1536, vocab_size=49152, tie_word_embeddings=True)
     model = AutoModelForCausalLM.from_config(config).eval().requires_grad_(False)
+    take_packed_rows(model)
     return Backbone(
         model, tokenizer, Template(tokenizer), "shapes", "shapes", Capabilities(packed=True, split_head=True)
     )
@@ -48,7 +50,7 @@ def test_packed_pairs_train_faster_than_padded_ones(backbone):
 
     pairs = [TokenizedPair(tokens(128), tokens(64), tokens(64)) for _ in range(4)]
     model = attach(backbone, LoraSpec(rank=16), name="helpful", seed=0)
-    batches = {"packed": pack(pairs, pad_id=0), "padded": pad(pairs, pad_id=0)}
+    batches = {"packed": pack(pairs), "padded": pad(pairs, pad_id=0)}
 
     def step(name):
         chosen, rejected = sequence_log_probs(model, batches[name], split_head=name == "packed")

@@ -1,7 +1,7 @@
 """Item i is the batch of step i, from whichever step on."""
 
 import itertools
-from functools import partial
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,20 +13,26 @@ from mva.data.datamodule import (
     batches_in_order,
     shuffled_batches,
 )
-from mva.data.packing import pad
+from mva.data.packing import pack
 from mva.data.tokenization import TokenizedPair
 
 PAIRS = [TokenizedPair((i,), (i + 10,), (i + 20, i + 30)) for i in range(1, 8)]
 REFERENCE = torch.arange(14.0).view(7, 2)
 
 
+def in_two(pairs):
+    """At most two pairs a micro-batch, the last pair first."""
+    places = [list(range(len(pairs)))[::-1][start : start + 2] for start in range(0, len(pairs), 2)]
+    return [replace(pack([pairs[k] for k in some]), index=torch.tensor(some)) for some in places]
+
+
 def steps(n_steps=6, batch_size=3, seed=0):
     rows = shuffled_batches(len(PAIRS), batch_size, n_steps=n_steps, seed=seed)
-    return StepIndexedBatches(PAIRS, REFERENCE, rows, partial(pad, pad_id=0))
+    return StepIndexedBatches(PAIRS, REFERENCE, rows, in_two)
 
 
-def indices(batches):
-    return [batch.index.tolist() for batch in batches]
+def indices(steps):
+    return [[row for batch in step for row in batch.index.tolist()][::-1] for step in steps]
 
 
 def test_every_pair_comes_once_an_epoch_also_where_batches_reach_over_its_end():
@@ -62,11 +68,11 @@ def test_held_out_pairs_come_in_order(n, expected):
 
 def test_a_batch_holds_its_pairs_with_their_reference_log_probs():
     dataset = steps()
-    for step, rows in enumerate(dataset.rows):
-        batch = dataset[step]
-        assert batch.index.tolist() == rows
+    assert indices(dataset[step] for step in range(len(dataset))) == dataset.rows
+    for batch in itertools.chain(*(dataset[step] for step in range(len(dataset)))):
+        rows = batch.index.tolist()
         assert torch.equal(batch.reference, REFERENCE[rows])
-        assert batch.input_ids[: len(rows), 0].tolist() == [PAIRS[row].prompt[0] for row in rows]
+        assert [id_ for id_ in batch.input_ids[0].tolist() if id_ < 10] == [PAIRS[row].prompt[0] for row in rows]
 
 
 @pytest.mark.parametrize("done", range(7))
@@ -85,10 +91,10 @@ def test_a_finished_loader_starts_again():
 
 
 def test_the_data_module_hands_out_both_splits_and_moves_batches_whole():
-    held_out = StepIndexedBatches(PAIRS, REFERENCE, batches_in_order(7, 4), partial(pad, pad_id=0))
+    held_out = StepIndexedBatches(PAIRS, REFERENCE, batches_in_order(7, 4), in_two)
     data = PreferenceDataModule(steps(), held_out)
     assert indices(data.train_dataloader()) == steps().rows
     assert indices(data.val_dataloader()) == [[0, 1, 2, 3], [4, 5, 6]]
     moved = data.transfer_batch_to_device(held_out[0], torch.device("meta"), 0)
-    assert moved.input_ids.is_meta
-    assert moved.reference.is_meta
+    assert [len(batch) for batch in moved] == [2, 2]
+    assert all(batch.input_ids.is_meta and batch.reference.is_meta for batch in moved)

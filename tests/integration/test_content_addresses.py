@@ -90,7 +90,7 @@ class Makers:
         self.fit_learned = fitter(backbone, store, Decorrelation(CLUB(), strength=0.01))
 
     def reference(self, value):
-        reference_log_probs(self.backbone, token_pairs(value, 9), self.store, batch_size=2)
+        reference_log_probs(self.backbone, token_pairs(value, 9), self.store, tokens=30)
 
     def vectors(self, value):
         self.fit(Task(value))

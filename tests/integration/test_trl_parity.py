@@ -39,7 +39,7 @@ def policy():
 
 def ours(backbone, model):
     tokens = tokenize_pairs(PAIRS, backbone.template, TokenLimits(prompt=512, response=512))
-    batch = pack(tokens, pad_id=backbone.pad_id)
+    batch = pack(tokens)
     with torch.no_grad():
         chosen = sequence_log_probs(model, batch, split_head=True)
         with model.disable_adapter():

@@ -36,7 +36,7 @@ def by_hand(model, prompt, response):
 def test_every_layout_gives_the_log_probs_of_single_sequences(backbone):
     chosen = torch.stack([by_hand(backbone.model, p.prompt, p.chosen) for p in PAIRS])
     rejected = torch.stack([by_hand(backbone.model, p.prompt, p.rejected) for p in PAIRS])
-    for batch in (pad(PAIRS, pad_id=0), pack(PAIRS, pad_id=0, dtype=torch.float64)):
+    for batch in (pad(PAIRS, pad_id=0), pack(PAIRS)):
         for split_head in {False, backbone.capabilities.split_head}:
             found = sequence_log_probs(backbone.model, batch, split_head=split_head)
             torch.testing.assert_close(found, (chosen, rejected), atol=ATOL, rtol=0)
@@ -57,7 +57,7 @@ def test_an_adapter_changes_both_layouts_alike(backbone):
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             parameter.normal_(generator=torch.Generator().manual_seed(1))
-    packed = sequence_log_probs(model, pack(PAIRS, pad_id=0, dtype=torch.float64), split_head=False)
+    packed = sequence_log_probs(model, pack(PAIRS), split_head=False)
     padded = sequence_log_probs(model, pad(PAIRS, pad_id=0), split_head=False)
     detach(model)
     base = sequence_log_probs(backbone.model, pad(PAIRS, pad_id=0), split_head=False)
@@ -67,10 +67,8 @@ def test_an_adapter_changes_both_layouts_alike(backbone):
 
 @torch.no_grad()
 def test_neither_the_padding_nor_the_order_of_the_batch_matters(backbone):
-    alone = [
-        sequence_log_probs(backbone.model, pack([p], pad_id=0, dtype=torch.float64), split_head=False) for p in PAIRS
-    ]
-    backwards = pack(PAIRS[::-1], pad_id=7, dtype=torch.float64)
+    alone = [sequence_log_probs(backbone.model, pack([p]), split_head=False) for p in PAIRS]
+    backwards = pack(PAIRS[::-1])
     chosen, rejected = sequence_log_probs(backbone.model, backwards, split_head=False)
     torch.testing.assert_close(chosen.flip(0), torch.cat([c for c, _ in alone]), atol=ATOL, rtol=0)
     torch.testing.assert_close(rejected.flip(0), torch.cat([r for _, r in alone]), atol=ATOL, rtol=0)
@@ -117,7 +115,7 @@ def test_both_layouts_give_the_same_gradient(backbone):
     model = attach(backbone, LoraSpec(rank=4), name="helpful", seed=0)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     gradients = []
-    for batch in (pack(PAIRS, pad_id=0, dtype=torch.float64), pad(PAIRS, pad_id=0)):
+    for batch in (pack(PAIRS), pad(PAIRS, pad_id=0)):
         chosen, rejected = sequence_log_probs(model, batch, split_head=backbone.capabilities.split_head)
         gradients.append(torch.autograd.grad(torch.nn.functional.softplus(rejected - chosen).mean(), trained))
     detach(model)

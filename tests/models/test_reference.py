@@ -30,10 +30,10 @@ def by_hand(model, prompt, response):
     return sum(table[len(prompt) - 1 + t, token] for t, token in enumerate(response)).item()
 
 
-@pytest.mark.parametrize("batch_size", [1, 3, 8])
-def test_they_are_those_of_each_response_alone_in_the_order_of_the_pairs(backbone, tmp_path, batch_size):
+@pytest.mark.parametrize("tokens", [1, 20, 1000])
+def test_they_are_those_of_each_response_alone_in_the_order_of_the_pairs(backbone, tmp_path, tokens):
     done = []
-    found = reference_log_probs(backbone, PAIRS, Store(tmp_path), batch_size=batch_size, advance=done.append)
+    found = reference_log_probs(backbone, PAIRS, Store(tmp_path), tokens=tokens, advance=done.append)
     expected = [[by_hand(backbone.model, p.prompt, r) for r in (p.chosen, p.rejected)] for p in PAIRS]
     torch.testing.assert_close(found, torch.tensor(expected), rtol=1e-6, atol=1e-5)
     assert found.dtype == torch.float32
@@ -92,16 +92,16 @@ def killed_after(batches):
 def test_a_killed_pass_repeats_the_batch_under_way_alone(
     backbone, tmp_path, monkeypatch, batches, killed_after, n_parts
 ):
-    whole = reference_log_probs(backbone, PAIRS, Store(tmp_path / "whole"), batch_size=1)
+    whole = reference_log_probs(backbone, PAIRS, Store(tmp_path / "whole"), tokens=1)
     monkeypatch.setattr(long_pass, "EVERY", 0.0)
     store = Store(tmp_path / "killed")
     batches.clear()
     with pytest.raises(KeyboardInterrupt):
-        reference_log_probs(backbone, PAIRS, store, batch_size=1, advance=killed_after(n_parts))
+        reference_log_probs(backbone, PAIRS, store, tokens=1, advance=killed_after(n_parts))
     assert not (store.root / "reference").exists()
     batches.clear()
     done = []
-    assert torch.equal(reference_log_probs(backbone, PAIRS, store, batch_size=1, advance=done.append), whole)
+    assert torch.equal(reference_log_probs(backbone, PAIRS, store, tokens=1, advance=done.append), whole)
     assert len(batches) == len(PAIRS) - n_parts
     assert sum(done) == len(PAIRS)
     assert list(store.root.glob("parts/*")) == []
@@ -111,26 +111,26 @@ def test_a_damaged_part_and_those_behind_it_are_computed_again(backbone, tmp_pat
     monkeypatch.setattr(long_pass, "EVERY", 0.0)
     store = Store(tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        reference_log_probs(backbone, PAIRS, store, batch_size=1, advance=killed_after(3))
+        reference_log_probs(backbone, PAIRS, store, tokens=1, advance=killed_after(3))
     (part,) = store.root.glob("parts/*/1-2")
     (part / "rows.safetensors").write_bytes(b"")
     batches.clear()
     with pytest.warns(UserWarning, match=r"1-2 is damaged"):
-        found = reference_log_probs(backbone, PAIRS, store, batch_size=1)
+        found = reference_log_probs(backbone, PAIRS, store, tokens=1)
     assert len(batches) == 3
-    assert torch.equal(found, reference_log_probs(backbone, PAIRS, Store(tmp_path / "whole"), batch_size=1))
+    assert torch.equal(found, reference_log_probs(backbone, PAIRS, Store(tmp_path / "whole"), tokens=1))
 
 
 def test_a_pass_under_the_interval_writes_no_parts(backbone, tmp_path, monkeypatch):
     monkeypatch.setattr(long_pass.LongPass, "_write", None)
-    reference_log_probs(backbone, PAIRS, Store(tmp_path), batch_size=1)
+    reference_log_probs(backbone, PAIRS, Store(tmp_path), tokens=1)
 
 
 def test_parts_that_find_no_place_are_told_and_the_pass_ends(backbone, tmp_path, monkeypatch):
     monkeypatch.setattr(long_pass, "EVERY", 0.0)
     (tmp_path / "parts").touch()
     with pytest.warns(UserWarning, match=r"A kill would undo this pass .*parts is in the way") as warned:
-        found = reference_log_probs(backbone, PAIRS, Store(tmp_path), batch_size=1)
+        found = reference_log_probs(backbone, PAIRS, Store(tmp_path), tokens=1)
     assert torch.isfinite(found).all()
     assert len(warned) == 1
 

@@ -96,11 +96,11 @@ def module():
 
 
 def batch_of(module, reference):
-    return replace(pack(PAIRS, pad_id=0, dtype=torch.float64), reference=reference)
+    return replace(pack(PAIRS), reference=reference)
 
 
 def test_the_loss_is_the_mean_preference_loss_plus_the_penalty(module, reference):
-    loss = module.training_step(batch_of(module, reference), 0)
+    loss = sum(module.losses([batch_of(module, reference)], 0))
     policy = torch.stack([log_probs_by_hand(module.model, pair) for pair in PAIRS])
     margins = BETA * ((policy - reference)[:, 0] - (policy - reference)[:, 1])
     preference = torch.log1p(torch.exp(-margins)).mean()
@@ -126,7 +126,7 @@ def test_the_loss_is_the_mean_preference_loss_plus_the_penalty(module, reference
 
 
 def test_only_the_adapter_gets_a_gradient(module, reference):
-    module.training_step(batch_of(module, reference), 0).backward()
+    sum(module.losses([batch_of(module, reference)], 0)).backward()
     with_gradient = {name for name, p in module.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
     assert with_gradient == {name for name, _ in module.named_parameters() if ".lora_" in name}
     assert not any(f.a.requires_grad or f.b.requires_grad for other in module.earlier for f in other.values())
@@ -135,35 +135,36 @@ def test_only_the_adapter_gets_a_gradient(module, reference):
 def test_the_gradient_is_that_of_finite_differences(module, reference):
     batch = batch_of(module, reference)
     weight = next(iter(live_factors(module.model, "harmless").values())).b
-    module.training_step(batch, 0).backward()
+    sum(module.losses([batch], 0)).backward()
     direction, size = noise(weight.shape, 99), 1e-5
     with torch.no_grad():
         weight += size * direction
-        up = module.training_step(batch, 0)
+        up = sum(module.losses([batch], 0))
         weight -= 2 * size * direction
-        down = module.training_step(batch, 0)
+        down = sum(module.losses([batch], 0))
     assert ((up - down) / (2 * size)).item() == pytest.approx((weight.grad * direction).sum().item(), rel=1e-6)
 
 
 @pytest.mark.parametrize("result", [math.nan, math.inf])
 def test_a_loss_that_is_not_finite_stops_with_a_sentence(module, reference, result):
     module.spec = replace(module.spec, objective=Broken(result))
+    sum(module.losses([batch_of(module, reference)], 4))
     with pytest.raises(FloatingPointError, match=f"'harmless' became {result} at step 4: lower trainer.learning_rate"):
-        module.training_step(batch_of(module, reference), 4)
+        _ = module.history
 
 
 def test_a_batch_without_reference_log_probs_is_refused(module):
     with pytest.raises(ValueError, match="no reference log-probs"):
-        module.training_step(pack(PAIRS, pad_id=0, dtype=torch.float64), 0)
+        next(module.losses([pack(PAIRS)], 0))
 
 
 def test_validation_is_told_over_all_held_out_pairs(module, reference):
     batch = batch_of(module, reference)
-    _, chosen, rejected = module._preference(batch)
+    _, chosen, rejected = module._preference([batch])
     module.on_validation_epoch_start()
     for rows in ([0, 1], [2]):
-        part = pack([PAIRS[row] for row in rows], pad_id=0, dtype=torch.float64)
-        module.validation_step(replace(part, reference=reference[rows]), 0)
+        part = pack([PAIRS[row] for row in rows])
+        module.validation_step([replace(part, reference=reference[rows])], 0)
     module.on_validation_epoch_end()
     assert module.history == [
         (

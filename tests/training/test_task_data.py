@@ -18,7 +18,7 @@ MIXED = Task("mixed", preferences={"helpful": 0.75, "harmless": 0.25})
 def data(fitter):
     return TaskData(
         fitter.backbone, fitter.data, replace(fitter.recipe, steps=4, batch_size=4), 0.5,
-        store=fitter.store, seed=0, bar=fitter.bar,
+        store=fitter.store, seed=0, bar=fitter.bar, tokens=500,
     )  # fmt: skip
 
 

@@ -1,0 +1,120 @@
+"""Attention over rows that hold several texts, one after the other.
+
+A packed row comes with a table of lengths in place of a mask (`data/packing.py`): a prompt and the responses to it,
+then the next prompt. A response sees its prompt and itself:
+
+    prompt, first response      causal
+    every other response        its queries over the keys of (prompt, itself), causal from the lower right corner
+
+so that no mask of the row's length squared is ever made, and nothing is computed that a mask would hide. Batches with
+any other mask are the business of the attention that the model came with.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention.bias import causal_lower_right
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import PreTrainedModel
+from transformers.integrations.sdpa_attention import repeat_kv
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+_PREFIX = "segments_or_"
+Attention = Callable[..., tuple[Tensor, Tensor | None]]
+
+
+def take_packed_rows(model: PreTrainedModel) -> None:
+    """Let the model's attention read tables of lengths, where it can; with any other mask it stays as it was."""
+    own = str(model.config._attn_implementation)
+    if own.startswith(_PREFIX) or not model._can_set_attn_implementation():
+        return
+    name = f"{_PREFIX}{own}"
+    ALL_ATTENTION_FUNCTIONS.register(name, partial(_attention, ALL_ATTENTION_FUNCTIONS.get(own, _eager)))
+    ALL_MASK_ATTENTION_FUNCTIONS.register(name, ALL_MASK_ATTENTION_FUNCTIONS[own])
+    model.set_attn_implementation(name)
+
+
+def _eager(module: nn.Module, *tensors: Tensor | None, **settings: Any) -> tuple[Tensor, Tensor | None]:
+    """The attention that an architecture's own file spells out."""
+    spelled_out: Attention = sys.modules[type(module).__module__].eager_attention_forward
+    return spelled_out(module, *tensors, **settings)
+
+
+def _attention(
+    own: Attention,
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    **settings: Any,
+) -> tuple[Tensor, Tensor | None]:
+    if attention_mask is None or attention_mask.dtype != torch.int32:
+        return own(module, query, key, value, attention_mask, **settings)
+    shared_by = query.shape[1] // key.shape[1]
+    attend = partial(
+        _attend,
+        scale=settings.get("scaling"),
+        dropout=settings.get("dropout", 0.0),
+        softcap=settings.get("softcap"),
+    )
+    tensors = query, repeat_kv(key, shared_by), repeat_kv(value, shared_by)
+    return by_segment(attend, tensors, attention_mask[0, 0].tolist()), None
+
+
+def by_segment(
+    attend: Callable[[Tensor, Tensor, Tensor], Tensor],
+    tensors: tuple[Tensor, Tensor, Tensor],
+    lengths: Sequence[Sequence[int]],
+) -> Tensor:
+    """Attend from every text of a row to what it sees.
+
+    Shape: queries, keys and values are `(1, heads, length, d)`, the result is `(1, length, heads, d)`.
+    """
+    outputs: list[Tensor] = []
+    start = 0
+    for prompt, *responses in lengths:
+        answer = start + prompt
+        first = slice(start, answer + responses[0])
+        outputs.append(attend(*(x[:, :, first] for x in tensors)))
+        begin = first.stop
+        for size in filter(None, responses[1:]):
+            own = slice(begin, begin + size)
+            query, key, value = tensors
+            seen = (torch.cat([x[:, :, start:answer], x[:, :, own]], dim=2) for x in (key, value))
+            outputs.append(attend(query[:, :, own], *seen))
+            begin += size
+        start = begin
+    return torch.cat([output.transpose(1, 2) for output in outputs], dim=1)
+
+
+def _attend(
+    query: Tensor, key: Tensor, value: Tensor, *, scale: float | None, dropout: float, softcap: float | None
+) -> Tensor:
+    """Attend causally: the last query sees every key."""
+    n_queries, n_keys = query.shape[2], key.shape[2]
+    if softcap is not None:
+        return _capped(query, key, value, scale=scale, dropout=dropout, softcap=softcap)
+    if n_queries == n_keys:
+        return scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=True, scale=scale)
+    mask = causal_lower_right(n_queries, n_keys)
+    return scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout, scale=scale)
+
+
+def _capped(
+    query: Tensor, key: Tensor, value: Tensor, *, scale: float | None, dropout: float, softcap: float
+) -> Tensor:
+    """Attend with scores that are capped, `softcap * tanh(score / softcap)`, which no fused kernel of torch's does."""
+    scores = query @ key.transpose(2, 3) * (query.shape[-1] ** -0.5 if scale is None else scale)
+    scores = softcap * torch.tanh(scores / softcap)
+    hidden = torch.ones(scores.shape[2:], dtype=torch.bool, device=scores.device).triu(
+        1 + key.shape[2] - query.shape[2]
+    )
+    # In float32 whatever the precision, as the architectures that cap do.
+    weights = scores.masked_fill(hidden, -torch.inf).softmax(dim=-1, dtype=torch.float32).to(query.dtype)
+    return nn.functional.dropout(weights, dropout) @ value
