@@ -9,7 +9,8 @@ from itertools import groupby
 
 from mva.analysis.choice import Gain, balanced, gains
 from mva.analysis.front_view import CandidateView, FrontView
-from mva.report.tables import NORM_KEPT, WEAK_REWARD, export_command
+from mva.analysis.warnings import NORM_KEPT, WEAK_REWARD
+from mva.report.tables import export_command
 from mva.report.words import gain_words, on_front_words
 from mva.runs.run_folder import Record, RunFiles
 

@@ -100,9 +100,8 @@ def _scatter_3d(front: JointFront, drawn: Sequence[Series]) -> go.Figure:
     for series in drawn:
         # In 3-D, opacity and outlines are a trace's, not a point's: size alone tells a job's own front.
         look = look_of(series.style)
-        sizes = [max(4, look.size(on_front=on_front) - 3) for on_front in series.on_front]
         places = {axis: [c.scores[v] for c in series.candidates] for axis, v in axes}
-        marker = {"color": look.colour, "symbol": look.mark.solid, "opacity": 0.85, "size": sizes}
+        marker = {"color": look.colour, "symbol": look.mark.solid, "opacity": 0.85, "size": _sizes(series, less=3)}
         about = _about(front, series)
         figure.add_scatter3d(**places, mode="markers", marker=marker, hovertext=_hover(front, series), **about)
     if not is_one_front(front):
@@ -137,8 +136,8 @@ def _matrix(front: JointFront, drawn: Sequence[Series]) -> go.Figure:
     for series in drawn:
         figure.add_splom(
             dimensions=[{"label": plain(v), "values": [c.scores[v] for c in series.candidates]} for v in front.values],
-            marker=_marker(series), text=_hover(front, series), diagonal_visible=False, showupperhalf=False,
-            **_about(front, series),
+            marker={**_marker(series), "size": _sizes(series, less=3)}, text=_hover(front, series),
+            diagonal_visible=False, showupperhalf=False, **_about(front, series),
         )  # fmt: skip
     return figure
 
@@ -167,10 +166,15 @@ def _marker(series: Series) -> dict[str, Any]:
     return {
         "color": look.colour,
         "symbol": look.mark.plotly,
-        "size": _short([look.size(on_front=on_front) for on_front in series.on_front]),
+        "size": _sizes(series),
         "opacity": _short([look.opacity(on_front=on_front) for on_front in series.on_front]),
         "line": {"color": RING, "width": _short([2 if joint else 0 for joint in series.joint])},
     }
+
+
+def _sizes(series: Series, *, less: int = 0) -> float | Sequence[float]:
+    look = look_of(series.style)
+    return _short([max(5, look.size(on_front=on_front) - less) for on_front in series.on_front])
 
 
 def _short(numbers: Sequence[float]) -> float | Sequence[float]:

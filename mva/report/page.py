@@ -15,6 +15,7 @@ from mva.analysis.front_view import extremes, hypervolume_curve, side_by_side
 from mva.analysis.indicators import indicator_rows
 from mva.analysis.series import is_one_front, series_of
 from mva.analysis.sweep_view import JointFront, of_one_run
+from mva.analysis.warnings import warnings
 from mva.records import write_text
 from mva.report import style
 from mva.report.chooser import chooser
@@ -23,7 +24,7 @@ from mva.report.first_screen import first_screen
 from mva.report.interactive import front_figures, hypervolume_figure, theme
 from mva.report.interference_figures import draw_interference
 from mva.report.points import has_many_points, point_table, without_points
-from mva.report.tables import front_rows, warnings
+from mva.report.tables import front_rows
 from mva.report.words import interval_words
 from mva.runs.run_folder import read_run
 

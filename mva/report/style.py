@@ -25,8 +25,8 @@ class Mark(NamedTuple):
 
 CIRCLE = Mark("o", "circle", "circle", "●")
 SQUARE = Mark("s", "square", "square", "■")
-TRIANGLE = Mark("^", "triangle-up", "x", "▲")
-DIAMOND = Mark("D", "diamond", "diamond", "◆")
+TRIANGLE = Mark("^", "triangle-up", "diamond", "▲")
+DIAMOND = Mark("D", "diamond", "x", "◆")
 MARKS = (
     CIRCLE, SQUARE, TRIANGLE, DIAMOND, Mark("v", "triangle-down", "circle-open", "▼"), Mark("P", "cross", "cross", "✚"),
 )  # fmt: skip
@@ -56,8 +56,8 @@ _ROLES: dict[Role, Look] = {
     "candidate": Look(GREY, CIRCLE, small=7, faint=0.7),
     "simplex": Look(GREY, DIAMOND, small=7, faint=0.7),
     "front": Look(BLUE, CIRCLE, bars=True),
-    "single vector": Look(VERMILION, TRIANGLE, large=12, small=12, faint=1.0),
-    "base": Look(PURPLE, SQUARE, large=12, small=12, faint=1.0),
+    "single vector": Look(VERMILION, TRIANGLE, large=13, small=13, faint=1.0),
+    "base": Look(PURPLE, SQUARE, large=13, small=13, faint=1.0),
 }
 
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from mva.report.tables import warnings
+from mva.analysis.warnings import warnings
 from mva.runs.run_folder import read_run
 
 VALUES = ("helpful", "harmless")

@@ -9,10 +9,11 @@ import pytest
 from rich.console import Console
 
 from mva.analysis.front_view import CandidateView, FrontView, extremes, front_view, hypervolume_curve
+from mva.analysis.warnings import warnings
 from mva.pareto.front import Front
 from mva.report.figures import draw_training
 from mva.report.page import write_report
-from mva.report.tables import brief, candidate_rows, summary, warnings
+from mva.report.tables import brief, candidate_rows, summary
 from mva.runs.run_folder import UnreadableRun, read_run
 
 EVIL = "<script>window.broken = true</script>"
