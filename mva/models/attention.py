@@ -24,6 +24,9 @@ from transformers.integrations.sdpa_attention import repeat_kv
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+# On CPUs with bfloat16 products, torch's attention has a slow backward pass in bfloat16 for texts of fewer tokens:
+# measured with AVX-512-BF16, 3 times slower than in float32 at 64 tokens, 2.3 at 130, 1.3 at 300, and 0.6 at 1000.
+SHORT = 512
 _PREFIX = "segments_or_"
 Attention = Callable[..., tuple[Tensor, Tensor | None]]
 
@@ -98,6 +101,10 @@ def _attend(
 ) -> Tensor:
     """Attend causally: the last query sees every key."""
     n_queries, n_keys = query.shape[2], key.shape[2]
+    if n_keys < SHORT and query.device.type == "cpu" and query.dtype in (torch.bfloat16, torch.float16):
+        precise = (x.float() for x in (query, key, value))
+        with torch.autocast("cpu", enabled=False):
+            return _attend(*precise, scale=scale, dropout=dropout, softcap=softcap).to(query.dtype)
     if softcap is not None:
         return _capped(query, key, value, scale=scale, dropout=dropout, softcap=softcap)
     if n_queries == n_keys:

@@ -106,13 +106,13 @@ def _gated(
     one: Stacked, coefficients: Tensor, dropout: float
 ) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
     by_token = coefficients if coefficients.ndim == 3 else coefficients[:, None]
-    gate = by_token[..., one.owner].to(one.a.dtype)
+    gate = by_token[..., one.owner]
 
     def add_update(_module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        x = nn.functional.dropout(inputs[0].to(one.a.dtype), dropout)
+        x = nn.functional.dropout(inputs[0], dropout)  # computed in the base's precision, whatever the factors' own
         if x.ndim == 2:  # some architectures flatten (rows, length) before a projection
             x = x.view(gate.shape[0], -1, x.shape[-1])
-        update = nn.functional.linear(nn.functional.linear(x, one.a) * gate, one.b)
+        update = nn.functional.linear(nn.functional.linear(x, one.a.to(x)) * gate.to(x), one.b.to(x))
         return output + update.view(output.shape).to(output.dtype)
 
     return add_update

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from mva.data.packing import PreferenceBatch, cut, pack, pad, row_length
 from mva.data.tokenization import TokenizedPair
 from mva.models.attention import take_packed_rows
+from mva.models.head import log_probs_of, token_log_probs
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,9 @@ class Capabilities:
 def sequence_log_probs(model: nn.Module, batch: PreferenceBatch, *, split_head: bool) -> tuple[Tensor, Tensor]:
     """Sum the log-probs of each response's tokens: `log pi(y | x) = sum_t log pi(y_t | x, y_<t)`.
 
-    With `split_head` the LM head runs only on the positions that predict a response token; the rows' prompts
-    and padding never meet the vocabulary. The log-softmax is taken in float32 (float64 models keep float64).
+    With `split_head` the LM head runs only on the positions that predict a response token; the rows' prompts and
+    padding never meet the vocabulary, and logits are made a chunk at a time (`models/head.py`). The log-softmax is
+    taken in float32 (float64 models keep float64).
 
     Shape: two tensors `(n,)`, of the chosen and of the rejected responses, in nats.
     """
@@ -44,12 +46,10 @@ def sequence_log_probs(model: nn.Module, batch: PreferenceBatch, *, split_head: 
     where = batch.target_row, batch.target_position
     if split_head:
         hidden = causal_lm.get_decoder()(**inputs).last_hidden_state
-        logits = causal_lm.get_output_embeddings()(hidden[where])
+        of_tokens = token_log_probs(causal_lm.get_output_embeddings(), hidden[where], batch.target_token)
     else:
-        logits = causal_lm(**inputs).logits[where]
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    token_log_probs = logits.gather(-1, batch.target_token[:, None]).squeeze(-1) - logits.logsumexp(-1)
-    sums = token_log_probs.new_zeros(2 * len(batch)).index_add(0, batch.target_sequence, token_log_probs)
+        of_tokens = log_probs_of(causal_lm(**inputs).logits[where], batch.target_token)
+    sums = of_tokens.new_zeros(2 * len(batch)).index_add(0, batch.target_sequence, of_tokens)
     chosen, rejected = sums.split(len(batch))
     return chosen, rejected
 

@@ -222,7 +222,7 @@ class VectorFitter:
             accelerator=execution.accelerator,
             devices=execution.devices,  # type: ignore[arg-type]  # any sequence: Lightning checks it itself
             strategy=execution.strategy,
-            precision=execution.precision,
+            precision=execution.precision_on(self.backbone),
             max_epochs=1,  # the data module's one epoch is the whole training
             check_val_every_n_epoch=2,  # never: validation comes after it, also where the last checkpoint is complete
             callbacks=list(callbacks),

@@ -29,7 +29,16 @@ from mva.models.value_vector import LowRank, ValueVector
 from mva.seeding import derive_seed
 from mva.training.critic import CriticTraining
 from mva.training.spec import VectorSpec
-from mva.training.steps import History, Journal, descend, optimizer_of, parts_of, preference, trained_state
+from mva.training.steps import (
+    History,
+    Journal,
+    descend,
+    full_precision,
+    optimizer_of,
+    parts_of,
+    preference,
+    trained_state,
+)
 
 
 class JointModule(LightningModule):
@@ -104,7 +113,8 @@ class JointModule(LightningModule):
         means = [column @ share for column in (losses, (margins > 0).to(losses), margins)]
         factors, metrics = self._factors(), dict[str, Tensor]()
         for i, spec in enumerate(self.specs):
-            penalty, dependence = self._penalty(i, factors)
+            with full_precision(self.device):
+                penalty, dependence = self._penalty(i, factors)
             yield penalty
             loss, accuracy, margin = (mean[i] for mean in means)
             penalty = penalty.detach().to(loss)

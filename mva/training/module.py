@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from peft import PeftModel
+from peft.tuners.tuners_utils import BaseTunerLayer
 from pytorch_lightning import Callback, LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
@@ -30,7 +31,16 @@ from mva.seeding import derive_seed
 from mva.training.constraint import Projection
 from mva.training.critic import CriticTraining
 from mva.training.spec import VectorSpec
-from mva.training.steps import History, Journal, descend, optimizer_of, parts_of, preference, trained_state
+from mva.training.steps import (
+    History,
+    Journal,
+    descend,
+    full_precision,
+    optimizer_of,
+    parts_of,
+    preference,
+    trained_state,
+)
 
 
 class ValueVectorModule(LightningModule):
@@ -70,7 +80,10 @@ class ValueVectorModule(LightningModule):
             self._beside.append(Projection(spec.constraint, self.earlier, self._factors))
 
     def on_fit_start(self) -> None:
-        """Bring the frozen earlier vectors to where the trained one lies."""
+        """Bring the frozen earlier vectors to where the trained one lies; with mixed precision autocast alone casts."""
+        for layer in self.model.modules():
+            if isinstance(layer, BaseTunerLayer):
+                layer.cast_input_dtype_enabled = self.trainer.precision == "32-true"
         self.earlier = [{name: f.to(self.device) for name, f in factors.items()} for factors in self.earlier]
 
     def configure_callbacks(self) -> list[Callback]:
@@ -109,7 +122,8 @@ class ValueVectorModule(LightningModule):
         losses, margins = map(torch.cat, zip(*of_pairs, strict=True))
         metrics = {"loss": losses.mean(), "preference_loss": losses.mean(), **_of_margins(margins)}
         if self.decorrelation.acts_on(self.earlier):
-            penalty, dependence = self.decorrelation.against(self._earlier_samples, self._factors())
+            with full_precision(self.device):
+                penalty, dependence = self.decorrelation.against(self._earlier_samples, self._factors())
             yield penalty
             penalty = penalty.detach()
             metrics |= {"loss": losses.mean() + penalty.to(losses), "dependence": dependence, "penalty": penalty}

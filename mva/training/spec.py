@@ -18,7 +18,7 @@ from mva.seeding import derive_seed
 from mva.training.constraint import Constraint
 
 Accelerator = Literal["auto", "cpu", "gpu", "cuda", "mps"]
-Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+Mixed = Literal["32-true", "bf16-mixed", "16-mixed"]
 Schedule = Literal["constant", "linear", "cosine"]
 
 
@@ -139,7 +139,7 @@ class ExecutionOptions:
     accelerator: Accelerator = "auto"
     devices: int | Sequence[int | str] | str = 1
     strategy: str = "auto"
-    precision: Precision = "32-true"
+    precision: Mixed | Literal["auto"] = "auto"
     tokens: Count | Literal["auto"] = "auto"
     checkpoint_every: CountFrom0 = 50
     validation_pairs: CountFrom0 | None = None
@@ -162,6 +162,13 @@ class ExecutionOptions:
             raise BadSetting(
                 "strategy", f"is {shown(self.strategy)}: choose auto, or a name of Lightning's strategies."
             )
+
+    def precision_on(self, backbone: Backbone) -> Mixed:
+        """Name Lightning's precision; `auto`: adapters compute in the base's own, with weights in float32."""
+        if self.precision != "auto":
+            return self.precision
+        mixed: dict[torch.dtype, Mixed] = {torch.bfloat16: "bf16-mixed", torch.float16: "16-mixed"}
+        return mixed.get(backbone.model.dtype, "32-true")
 
     def token_budget(self, backbone: Backbone) -> int:
         """Say how many tokens are computed at once."""

@@ -71,6 +71,11 @@ def descend(module: LightningModule, parts: Iterable[Tensor], *, recipe: Recipe,
     schedule.step()
 
 
+def full_precision(device: torch.device) -> torch.autocast:
+    """Compute in the tensors' own precision, also where training is mixed: an estimate is a small difference."""
+    return torch.autocast(device.type, enabled=False)
+
+
 def trained_state(module: LightningModule) -> dict[str, Any]:
     """What a checkpoint holds: the frozen base never enters it."""
     return {name: parameter.detach() for name, parameter in module.named_parameters() if parameter.requires_grad}
