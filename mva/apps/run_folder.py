@@ -16,6 +16,9 @@ from mva.runs.run_folder import write_record
 _EXECUTION_ONLY = ("paths", "tracking", "report", "hydra", "tune", "serve", "judge", "data_changed", "debug")
 # Keys that there are no more, as they always were: so folders and jobs of earlier versions stay the same.
 _DROPPED = {"evaluation": {"score_scaling": "none"}}
+# How a training is carried out changes no result beyond rounding: it counts as it was before there was a choice.
+_CARRIED_OUT = {"precision": "32-true"}
+_CARRIED_OUT_SINCE = ("tokens", "checkpoint_activations")
 # Mappings whose names the user makes up: a name that is missing here is a difference, not a key of a later version.
 _OPEN = ("values", "rewards", "coefficients", "adapters", "template_kwargs", "maximum", "minimum", "reference_point")
 
@@ -64,6 +67,9 @@ def _identity(plain: Mapping[Any, Any]) -> str:
     for group, dropped in _DROPPED.items():
         if isinstance(about.get(group), dict):
             about[group] = {**dropped, **about[group]}
+    if isinstance(trainer := about.get("trainer"), dict) and isinstance(execution := trainer.get("execution"), dict):
+        earlier = {name: node for name, node in execution.items() if name not in _CARRIED_OUT_SINCE}
+        about["trainer"] = {**trainer, "execution": {**earlier, **_CARRIED_OUT}}
     return fingerprint(about)
 
 
