@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from mva.models.backbone import Backbone
+from mva.models.blocks import run_again_within
 from mva.models.value_vector import LowRank, ValueVector
 
 
@@ -84,6 +85,16 @@ def gated(stacked: Sequence[Stacked], coefficients: Tensor, *, dropout: float = 
     Shape: `coefficients` is `(rows, n_vectors)` or `(rows, length, n_vectors)`; of length 1 it is for all tokens.
     `dropout` acts on what the vectors read, as in training.
     """
+    again = run_again_within.set(lambda: _hooked(stacked, coefficients, dropout))
+    try:
+        with _hooked(stacked, coefficients, dropout):
+            yield
+    finally:
+        run_again_within.reset(again)
+
+
+@contextmanager
+def _hooked(stacked: Sequence[Stacked], coefficients: Tensor, dropout: float) -> Iterator[None]:
     hooks = [one.module.register_forward_hook(_gated(one, coefficients, dropout)) for one in stacked]
     try:
         yield

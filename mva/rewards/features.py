@@ -16,6 +16,7 @@ from mva.data.packing import in_one_row
 from mva.data.preference import Dialogue
 from mva.data.tokenization import TokenLimits, tokenize_answers
 from mva.models.backbone import Backbone
+from mva.models.blocks import transformer_blocks
 from mva.models.long_pass import LongPass
 from mva.models.store import Store, key_of
 from mva.stages import Advance
@@ -188,9 +189,8 @@ def _weights(
 
 def _blocks(model: PreTrainedModel, layers: Sequence[float]) -> list[nn.Module]:
     """Find the transformer blocks at the given fractions of the depth, in the order in which they run."""
-    depth = model.config.num_hidden_layers
-    stack = next(m for m in model.base_model.modules() if isinstance(m, nn.ModuleList) and len(m) == depth)
-    return [stack[k] for k in sorted({max(1, round(fraction * depth)) - 1 for fraction in layers})]
+    blocks = transformer_blocks(model)
+    return [blocks[k] for k in sorted({max(1, round(fraction * len(blocks))) - 1 for fraction in layers})]
 
 
 @contextmanager

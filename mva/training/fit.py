@@ -17,6 +17,7 @@ from mva.data.tokenized import TokenizedValue
 from mva.estimators.activations import Activations
 from mva.fingerprint import fingerprint
 from mva.models.backbone import Backbone
+from mva.models.blocks import activations_recomputed
 from mva.models.disk import bytes_of, require_space
 from mva.models.lora import LoraSpec, attach, detach, extract, start_from
 from mva.models.probe import module_inputs
@@ -180,7 +181,8 @@ class VectorFitter:
             checkpoint = usable_checkpoint(unfinished)
             with self.bar(f"Training, {name}", len(data.train)) as advance, quiet_lightning():
                 trainer = self._trainer(unfinished, Progress(advance), timer, TakeSnapshots(self.snapshots, look))
-                with ctrl_c_gets_through(trainer), nothing_infinite_stays(unfinished):
+                recomputed = activations_recomputed(self.backbone.model, active=self.execution.checkpoint_activations)
+                with ctrl_c_gets_through(trainer), nothing_infinite_stays(unfinished), recomputed:
                     trainer.fit(module, datamodule=data, ckpt_path=None if checkpoint is None else str(checkpoint))
                     if len(data.validation):
                         trainer.validate(module, datamodule=data, verbose=False)

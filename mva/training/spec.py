@@ -131,6 +131,7 @@ class ExecutionOptions:
     """How training is carried out; nothing here may change the result beyond rounding.
 
     A step's pairs are computed `tokens` tokens at a time (auto: `Backbone.token_budget`), and their gradients add up.
+    With `checkpoint_activations` a block's activations are computed again in the backward pass instead of kept.
     `checkpoint_every` counts optimizer steps (0 = no checkpoints; where they are slow there is one every 30 s);
     `validation_pairs` are watched at the end (None = all); `snapshot_every` counts batches, as `Recipe.steps` does
     (0 = no snapshots); `devices` names one device, as a count of 1 or a list of one index; `strategy` is Lightning's.
@@ -141,6 +142,7 @@ class ExecutionOptions:
     strategy: str = "auto"
     precision: Mixed | Literal["auto"] = "auto"
     tokens: Count | Literal["auto"] = "auto"
+    checkpoint_activations: bool = False
     checkpoint_every: CountFrom0 = 50
     validation_pairs: CountFrom0 | None = None
     snapshot_every: CountFrom0 = 0

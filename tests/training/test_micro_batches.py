@@ -144,3 +144,14 @@ def test_an_architecture_that_is_not_told_how_to_read_packed_rows_trains_on_padd
         fitter = with_tokens(replace(quick, backbone=replace(backbone, capabilities=able)), 50 + packed)
         vectors.append(fitter(Task("helpful")))
     assert close(*vectors)
+
+
+@pytest.mark.parametrize("plan", [Sequential(), Joint()], ids=["sequential", "joint"])
+def test_activations_that_are_computed_again_train_the_same_vectors_bit_for_bit(fitter, plan):
+    assert fitter.lora.dropout > 0
+    frugal = replace(fitter, execution=replace(fitter.execution, checkpoint_activations=True))
+    frugal = replace(frugal, store=Store(fitter.store.root.parent / "frugal"))
+    for vector, other in zip(*(plan.train(["helpful", "harmless"], task) for task in (fitter, frugal)), strict=True):
+        assert vector.key == other.key
+        assert all(torch.equal(f.a, other.factors[name].a) for name, f in vector.factors.items())
+        assert all(torch.equal(f.b, other.factors[name].b) for name, f in vector.factors.items())
