@@ -60,9 +60,14 @@ def kind(name: str) -> Callable[[type[Component]], type[Component]]:
     return declare
 
 
+def declared_kind(component: object) -> str | None:
+    """Give the kind that a class declares; None without one."""
+    return vars(component).get(_KIND) if isinstance(component, type) else None
+
+
 def _kind_of(component: type) -> str:
     here = f"{component.__module__}.{component.__qualname__}"
-    declared = vars(component).get(_KIND)
+    declared = declared_kind(component)
     if declared is None and component.__module__.startswith("mva."):
         raise TypeError(f"{here} has no kind: declare @kind({here!r}), so that its addresses stay when it is moved.")
     return declared or here

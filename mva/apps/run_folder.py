@@ -7,6 +7,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from mva.apps.stored_config import read_config
+from mva.apps.targets import with_kinds
 from mva.fingerprint import fingerprint
 from mva.records import read_whole, write_text
 from mva.runs.data_record import FolderInUse
@@ -70,7 +71,7 @@ def _identity(plain: Mapping[Any, Any]) -> str:
     if isinstance(trainer := about.get("trainer"), dict) and isinstance(execution := trainer.get("execution"), dict):
         earlier = {name: node for name, node in execution.items() if name not in _CARRIED_OUT_SINCE}
         about["trainer"] = {**trainer, "execution": {**earlier, **_CARRIED_OUT}}
-    return fingerprint(about)
+    return fingerprint(with_kinds(about))
 
 
 def _same_run(before: dict[str, Any], config: DictConfig) -> bool:

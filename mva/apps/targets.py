@@ -4,6 +4,9 @@ import importlib
 import inspect
 import os
 from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from mva.fingerprint import declared_kind
 
 PLUGINS = "MVA_PLUGINS"
 
@@ -50,3 +53,23 @@ def check_target(target: str, packages: Collection[str]) -> None:
     home = getattr(named, "__module__", "").partition(".")[0]
     if not inspect.isclass(named) or home not in packages or name.startswith("_"):
         raise ForbiddenTarget(f"_target_ '{target}' is not a public class of {sorted(packages)}.")
+
+
+def with_kinds(node: Any) -> Any:
+    """Name the classes of mva in a plain tree by their kinds, so that one that moved stays the same setting."""
+    if isinstance(node, list):
+        return [with_kinds(child) for child in node]
+    if not isinstance(node, Mapping):
+        return node
+    return {key: _kind(child) if key == "_target_" else with_kinds(child) for key, child in node.items()}
+
+
+def _kind(target: Any) -> Any:
+    module, _, name = str(target).rpartition(".")
+    if not module.startswith("mva."):
+        return target
+    try:
+        named = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError):
+        return target  # of another version: it may be the kind itself
+    return declared_kind(named) or target

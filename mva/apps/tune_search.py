@@ -13,30 +13,9 @@ from mva.analysis.sweep_view import sweep_view
 from mva.analysis.trials import Result, Trial, best_of, results_of, trial_records
 from mva.apps.tune_space import Setting, holds, override
 from mva.apps.tune_study import Proposer, Told
-from mva.records import SCHEMA_VERSION, read_json, write_json
+from mva.records import SCHEMA_VERSION, write_json
 from mva.runs.data_record import FolderInUse
-from mva.runs.sweep_folder import OUTCOME, SEARCH, read_outcome
-from mva.shapes import anything, count, fields, list_of, maybe, named, number, one_of, text
-
-_TRIAL = fields(
-    {
-        "number": count,
-        "folder": text,
-        "settings": named(anything),
-        "overrides": list_of(text),
-        "configured": one_of(True, False),
-    }
-)
-_SEARCH = fields(
-    {
-        "schema_version": one_of(SCHEMA_VERSION),
-        "configuration": text,
-        "space": named(anything),
-        "trials": list_of(_TRIAL),
-        "reference_point": maybe(named(number, at_least=1)),
-        "reference_point_rule": maybe(text),
-    }
-)
+from mva.runs.sweep_folder import OUTCOME, SEARCH, read_outcome, read_search
 
 
 @dataclass
@@ -64,10 +43,9 @@ class Search:
             FolderInUse: If the folder holds a search of another configuration or of another space.
         """
         search = cls(folder, configuration, proposer)
-        path = folder / SEARCH
-        if not path.exists():
+        record = read_search(folder)
+        if record is None:
             return search
-        record = read_json(path, _SEARCH, mend="start the search again in a new folder")
         if (record["configuration"], record["space"]) != (configuration, search._space()):
             raise FolderInUse(
                 f"{folder} holds a search of another configuration or space: choose another hydra.run.dir."

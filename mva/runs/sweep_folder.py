@@ -1,6 +1,6 @@
-"""Read a sweep folder: the jobs of a multirun, how each ended and what each found."""
+"""What lies in a sweep folder: the jobs of a multirun, how each ended and what each found; reading never writes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from dataclasses import fields as fields_of
 from pathlib import Path
@@ -8,25 +8,47 @@ from typing import Literal, get_args
 
 from mva.folders import check_folder
 from mva.records import SCHEMA_VERSION, read_json, write_json
-from mva.runs.run_folder import RunFiles, UnreadableRun, read_run
-from mva.shapes import fields, list_of, maybe, named, number, one_of, text, whole
+from mva.runs.run_folder import Record, RunFiles, UnreadableRun, read_run
+from mva.runs.run_records import RecordShape
+from mva.shapes import anything, count, fields, list_of, maybe, named, number, one_of, text, whole
 
 OUTCOME = "outcome.json"
 SEARCH = "tune.json"
 
 State = Literal["running", "finished", "failed"]
 
-_OUTCOME = fields(
-    {"schema_version": one_of(SCHEMA_VERSION), "command": text, "number": whole, "overrides": list_of(text)},
+_TRIAL = fields(
     {
-        "configuration": text,
-        "state": one_of(*get_args(State)),
-        "seconds": maybe(number),
-        "objective": maybe(number),
-        "error": maybe(text),
-    },
+        "number": count,
+        "folder": text,
+        "settings": named(anything),
+        "overrides": list_of(text),
+        "configured": one_of(True, False),
+    }
 )
-_SEARCH = fields({}, {"reference_point": maybe(named(number, at_least=1)), "reference_point_rule": maybe(text)})
+RECORDS: Mapping[str, RecordShape] = {
+    "outcome": RecordShape(
+        {"command": text, "number": whole, "overrides": list_of(text)},
+        {
+            "configuration": text,
+            "state": one_of(*get_args(State)),
+            "seconds": maybe(number),
+            "objective": maybe(number),
+            "error": maybe(text),
+        },
+    ),
+    "tune": RecordShape(
+        {
+            "configuration": text,
+            "space": named(anything),
+            "trials": list_of(_TRIAL),
+            "reference_point": maybe(named(number, at_least=1)),
+            "reference_point_rule": maybe(text),
+        },
+        {"sampler": text, "best": anything},
+    ),
+}
+"""What lies in a sweep's folder and in its jobs' (docs/sweeps.md), beside each job's run."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +89,9 @@ def checked_outcome(folder: Path) -> Outcome:
         UnreadableRun: If it is torn, or no job's record.
         OSError: If there is none.
     """
-    record = read_json(folder / OUTCOME, _OUTCOME, mend="run the job again to write it again", error=UnreadableRun)
+    record = read_json(
+        folder / OUTCOME, RECORDS["outcome"], mend="run the job again to write it again", error=UnreadableRun
+    )
     return Outcome(**{field.name: record[field.name] for field in fields_of(Outcome) if field.name in record})
 
 
@@ -113,18 +137,31 @@ def read_sweep(folder: Path) -> tuple[Job, ...]:
     )
 
 
-def given_reference_point(folder: Path) -> tuple[dict[str, float], str] | None:
-    """Read the reference point that a search (mva-tune) fixed for all its jobs, and its rule; None if there is none.
+def read_search(folder: Path) -> Record | None:
+    """Read the record of a search (mva-tune); None if the folder holds none.
 
     Raises:
-        UnreadableRun: If the search's record can't be read.
+        UnreadableRun: If it can't be read.
     """
     path = folder / SEARCH
     if not path.is_file():
         return None
-    record = read_json(path, _SEARCH, mend="start the search again in a new folder", error=UnreadableRun)
-    point = record.get("reference_point")
-    return None if point is None else (point, str(record.get("reference_point_rule")))
+    record: Record = read_json(
+        path, RECORDS["tune"], mend="start the search again in a new folder", error=UnreadableRun
+    )
+    return record
+
+
+def given_reference_point(folder: Path) -> tuple[dict[str, float], str] | None:
+    """Read the reference point that a search fixed for all its jobs, and its rule; None if there is none.
+
+    Raises:
+        UnreadableRun: If the search's record can't be read.
+    """
+    record = read_search(folder)
+    if record is None or record["reference_point"] is None:
+        return None
+    return record["reference_point"], str(record["reference_point_rule"])
 
 
 def labels_of(outcomes: Sequence[Outcome], *, seeds: bool = True) -> list[str]:
@@ -140,6 +177,11 @@ def outcome_of(folder: Path) -> Outcome | None:
     """Read how a job stands; one that finished, but whose records can't be read, failed. None without a record."""
     outcome = _read_job(folder)[1] if (folder / OUTCOME).is_file() else None
     return outcome if outcome is not None and outcome.command else None
+
+
+def _record(path: Path, *, mend: str) -> Record:
+    record: Record = read_json(path, RECORDS[path.stem], mend=mend, error=UnreadableRun)
+    return record
 
 
 def _read_job(folder: Path) -> tuple[Path, Outcome, RunFiles | None]:

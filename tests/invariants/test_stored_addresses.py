@@ -13,6 +13,7 @@ from hydra import compose, initialize_config_dir
 
 from mva.apps import assemble
 from mva.apps.command import conf_folder
+from mva.apps.targets import with_kinds
 from mva.data.preference import PreferencePair, ValueData, user_prompt
 from mva.data.tokenization import TokenizedPair
 from mva.estimators.activations import Activations
@@ -171,6 +172,17 @@ class Moved:
 def test_a_class_that_moved_keeps_its_vectors():
     run = experiment()
     assert vector_key(run, objective=Moved(beta=run.objective.beta)) == VECTORS["objective=dpo"]
+
+
+def test_a_class_that_moved_leaves_a_run_folder_the_same_run(monkeypatch):
+    monkeypatch.setattr("mva.objectives.ipo.Moved", Moved, raising=False)
+    before = {"objective": {"_target_": "mva.objectives.dpo.DPO", "beta": 0.1}, "seed": 0}
+    after = {"objective": {"_target_": "mva.objectives.ipo.Moved", "beta": 0.1}, "seed": 0}
+    other = {"objective": {"_target_": "mva.objectives.ipo.IPO", "beta": 0.1}, "seed": 0}
+    assert with_kinds(after) == with_kinds(before) == before
+    assert with_kinds(other) != before
+    gone = {"_target_": "mva.objectives.of_another_version.Loss", "parts": [{"_target_": "torch.load"}]}
+    assert with_kinds(gone) == gone
 
 
 def test_a_class_that_is_made_from_another_has_vectors_of_its_own():

@@ -7,8 +7,10 @@ import pytest
 
 from mva.runs.run_folder import write_record
 from mva.runs.run_records import RECORDS
+from mva.runs.sweep_folder import RECORDS as SWEEP_RECORDS
 
-TABLE = (Path(__file__).parents[2] / "docs" / "run_folder.md").read_text()
+DOCS = Path(__file__).parents[2] / "docs"
+TABLE = (DOCS / "run_folder.md").read_text()
 ROWS = {
     name: line
     for line in TABLE.splitlines()
@@ -21,6 +23,13 @@ BESIDE = {"evaluations", "summary"}  # of the ledger, and of the local tracker
 @pytest.mark.parametrize("name", RECORDS)
 def test_every_field_of_a_record_is_documented(name):
     assert [field for field in RECORDS[name].names if f"`{field}`" not in ROWS[name]] == []
+
+
+@pytest.mark.parametrize("name", SWEEP_RECORDS)
+def test_every_field_of_a_sweeps_record_is_documented(name):
+    text = (DOCS / "sweeps.md").read_text()
+    (row,) = [line for line in text.splitlines() if line.startswith("|") and f"`{name}.json`" in line]
+    assert [field for field in SWEEP_RECORDS[name].names if f"`{field}`" not in row] == []
 
 
 def test_every_documented_record_is_known():
