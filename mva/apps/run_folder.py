@@ -68,6 +68,8 @@ def _identity(plain: Mapping[Any, Any]) -> str:
     for group, dropped in _DROPPED.items():
         if isinstance(about.get(group), dict):
             about[group] = {**dropped, **about[group]}
+    if isinstance(model := about.get("model"), dict) and model.get("quantization") is None:
+        about["model"] = {name: node for name, node in model.items() if name != "quantization"}
     if isinstance(trainer := about.get("trainer"), dict) and isinstance(execution := trainer.get("execution"), dict):
         earlier = {name: node for name, node in execution.items() if name not in _CARRIED_OUT_SINCE}
         about["trainer"] = {**trainer, "execution": {**earlier, **_CARRIED_OUT}}

@@ -14,6 +14,7 @@ from mva.checks import BadSetting, Text, check, check_one, shown
 from mva.data.template import Template
 from mva.fingerprint import fingerprint, tensors_fingerprint
 from mva.models.log_probs import Capabilities, detect_capabilities
+from mva.models.quantization import Quantization, check_quantization, quantize
 from mva.models.sources.base import ModelSource
 
 Dtype = Literal["float32", "bfloat16", "float16", "float64"]
@@ -65,12 +66,15 @@ class Backbone:
 class ModelSettings:
     """How to load the backbone: `dtype` and `device` are torch's names; `auto` takes a GPU where there is one.
 
+    `quantization` packs the linear layers (see `models/quantization.py`), which then compute in `dtype`.
+
     `system_prompt` stands before dialogues that bring no system turn; with `system_as_user` system turns become the
     beginning of the first user turn; `template_kwargs` are passed to every rendering of the chat template.
     """
 
     source: ModelSource
     dtype: Dtype = "float32"
+    quantization: Quantization | None = None
     device: Text = "auto"
     system_prompt: str | None = None
     system_as_user: bool = False
@@ -84,6 +88,7 @@ class ModelSettings:
         """
         check(self)
         device_named(self.device)
+        check_quantization(self.quantization)
 
     def load(self) -> Backbone:
         """Load the backbone.
@@ -93,7 +98,13 @@ class ModelSettings:
             ModelUnavailable: If the weights can't be had.
             ValueError: If torch has no such dtype.
         """
-        return load_backbone(self.source, dtype=self.dtype, device=self.device, template=self.template)
+        return load_backbone(
+            self.source,
+            dtype=self.dtype,
+            device=self.device,
+            template=self.template,
+            quantization=self.quantization,
+        )
 
     def template(self, tokenizer: PreTrainedTokenizerBase) -> Template:
         """Make the template of the model's tokenizer."""
@@ -111,8 +122,11 @@ def load_backbone(
     dtype: Dtype = "float32",
     device: str = "auto",
     template: Callable[[PreTrainedTokenizerBase], Template] = Template,
+    quantization: Quantization | None = None,
 ) -> Backbone:
     """Load a model, freeze it, and find out what it can do; the tokenizer comes first, and is checked.
+
+    A quantised base is another one than its original: vectors that were trained on the one do not fit the other.
 
     Raises:
         UnusableTemplate: If conversations can't be tokenised as the chat template writes them.
@@ -127,6 +141,9 @@ def load_backbone(
     check_weights(model, tokenizer, source.name)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
+    parts = [type(model).__name__, tensors_fingerprint(model.named_parameters())]
+    if quantization is not None:
+        model, parts = quantize(model), [*parts, quantization]
     model = model.to(device_named(device)).eval().requires_grad_(False)
     model.get_output_embeddings().register_forward_pre_hook(_contiguous)
     conversations = template(tokenizer)
@@ -136,7 +153,7 @@ def load_backbone(
         tokenizer=tokenizer,
         template=conversations,
         name=source.name,
-        fingerprint=fingerprint([type(model).__name__, tensors_fingerprint(model.named_parameters())]),
+        fingerprint=fingerprint(parts),
         capabilities=detect_capabilities(model, vocabulary_size=model.get_input_embeddings().num_embeddings),
         notes=notes,
     )

@@ -10,12 +10,18 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from mva.models.backbone import Backbone
+from mva.models.quantization import check_mergeable
 from mva.models.value_vector import LowRank, ValueVector
 
 
 @contextmanager
 def merged(backbone: Backbone, vector: ValueVector) -> Iterator[PreTrainedModel]:
-    """Merge the vector into the backbone's weights inside the `with`; afterwards they are bit for bit as before."""
+    """Merge the vector into the backbone's weights inside the `with`; afterwards they are bit for bit as before.
+
+    Raises:
+        NotExact: If the weights are quantised.
+    """
+    check_mergeable(backbone.model)
     modules = dict(backbone.model.named_modules())
     originals: list[tuple[nn.Parameter, Tensor]] = []
     try:
@@ -41,6 +47,7 @@ def rounding_error(backbone: Backbone, vector: ValueVector) -> float:
     An update is small beside its weights: in bfloat16, whose step is 1/256 of a weight, a good part of it may fall
     between two steps. In float32 it is about 1e-5.
     """
+    check_mergeable(backbone.model)
     modules, lost, total = dict(backbone.model.named_modules()), 0.0, 0.0
     for name, factor in vector.factors.items():
         weight, update = modules[name].weight.data, _oriented(factor, modules[name]).double()

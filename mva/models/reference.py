@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 
 import torch
@@ -11,9 +11,11 @@ from torch import Tensor
 
 from mva.data.tokenization import TokenizedPair
 from mva.models.backbone import Backbone
+from mva.models.coefficient_lora import CoefficientLora
 from mva.models.log_probs import make_batch, micro_batches, sequence_log_probs
 from mva.models.long_pass import LongPass
 from mva.models.merge import merged
+from mva.models.quantization import is_quantized
 from mva.models.store import Store, key_of
 from mva.models.value_vector import ValueVector
 from mva.stages import Advance
@@ -49,13 +51,22 @@ def reference_log_probs(
         if stored is None:
             tokens = tokens or backbone.token_budget
             under_way = LongPass(store, key_of({"reference": key, "tokens": tokens}))
-            with nullcontext() if vector is None else merged(backbone, vector):
+            with _with_vector(backbone, vector):
                 log_probs = _compute(backbone, pairs, under_way, tokens=tokens, advance=advance)
             stored = store.put("reference", key, lambda folder: save_file({"log_probs": log_probs}, folder / _FILE))
             under_way.drop()
         else:
             advance(len(pairs))
     return load_file(stored / _FILE)["log_probs"]
+
+
+def _with_vector(backbone: Backbone, vector: ValueVector | None) -> AbstractContextManager[object]:
+    """Let the backbone speak with the vector; into quantised weights nothing can be merged."""
+    if vector is None:
+        return nullcontext()
+    if is_quantized(backbone.model):
+        return CoefficientLora(backbone, [vector]).rows(torch.ones(1, 1))
+    return merged(backbone, vector)
 
 
 @torch.no_grad()
