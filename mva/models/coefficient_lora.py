@@ -85,12 +85,14 @@ def gated(stacked: Sequence[Stacked], coefficients: Tensor, *, dropout: float = 
     Shape: `coefficients` is `(rows, n_vectors)` or `(rows, length, n_vectors)`; of length 1 it is for all tokens.
     `dropout` acts on what the vectors read, as in training.
     """
-    again = run_again_within.set(lambda: _hooked(stacked, coefficients, dropout))
+    before = run_again_within.get()
+    run_again_within.set(lambda: _hooked(stacked, coefficients, dropout))
     try:
         with _hooked(stacked, coefficients, dropout):
             yield
     finally:
-        run_again_within.reset(again)
+        # Not by a token: a server steps through answers in several contexts, and a token knows its own alone.
+        run_again_within.set(before)
 
 
 @contextmanager
