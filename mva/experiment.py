@@ -26,6 +26,7 @@ from mva.rewards.consistency import Consistency
 from mva.search.base import SearchSpec
 from mva.stages import Stages
 from mva.training.plan import Plan
+from mva.training.ranks import check_ranks
 from mva.training.spec import ExecutionOptions, Recipe
 
 
@@ -72,6 +73,7 @@ class Experiment:
             BadSetting: For the first that it lacks.
         """
         self.execution.check_machine()
+        check_ranks(self.recipe, self.adapter, self.objective, self.execution)
         try:
             check_device(self.model.device)
         except BadSetting as error:

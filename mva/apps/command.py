@@ -26,10 +26,12 @@ from mva.apps.hydra_nodes import guarded
 from mva.apps.job_folder import job_folder
 from mva.apps.resume import remember, stop_message
 from mva.apps.settings import check_groups
+from mva.apps.several import joined
 from mva.apps.streams import guard_streams
 from mva.apps.sweep import as_job
 from mva.shell import override
 from mva.terminal import Console
+from mva.training.ranks import is_first
 
 _TERMINATED = 143
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -94,7 +96,7 @@ def app(task: Callable[[DictConfig], object]) -> Callable[[], None]:
             sys.argv[1:] = _with_run(sys.argv[1:])
         try:
             state.clear()
-            with guarded(sys.argv[1:]):
+            with joined(task), guarded(sys.argv[1:]):
                 command()
             if "error" in state:
                 raise state["error"]
@@ -147,7 +149,8 @@ def _stop(console: Console, code: int) -> NoReturn:
     """Say how to go on, and leave; from now on Ctrl-C and SIGTERM end the process at once and without a word."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave)
-    console.print(stop_message(sys.argv), style="yellow", markup=False, highlight=False, soft_wrap=True)
+    if is_first():
+        console.print(stop_message(sys.argv), style="yellow", markup=False, highlight=False, soft_wrap=True)
     sys.exit(code)
 
 

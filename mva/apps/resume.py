@@ -1,5 +1,6 @@
 """The command that continues a run that was stopped: what the user typed, and the run's folder."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,7 +29,10 @@ def stop_message(argv: Sequence[str]) -> str:
 
 
 def _program(path: str) -> list[str]:
-    """Name the program as it was started: a script, or a module run with `python -m`."""
+    """Name the program as it was started: a script, or a module run with `python -m` or `torchrun -m`."""
     if path.endswith(".py"):
-        return [sys.executable, "-m", f"mva.apps.{Path(path).stem}"]
+        module, n_processes = f"mva.apps.{Path(path).stem}", os.environ.get("LOCAL_WORLD_SIZE", "1")
+        if "TORCHELASTIC_RUN_ID" in os.environ and n_processes != "1":
+            return ["torchrun", "--nproc-per-node", n_processes, "-m", module]
+        return [sys.executable, "-m", module]
     return [path]

@@ -9,10 +9,12 @@ Examples:
 from omegaconf import DictConfig
 
 from mva.apps.command import app
+from mva.apps.several import led
 from mva.apps.workflow import open_workflow
 
 
 @app
+@led
 def main(config: DictConfig) -> float:
     """Run everything; returns the front's hypervolume, for sweepers."""
     with open_workflow(config, job_type="run") as workflow:

@@ -11,11 +11,13 @@ from statistics import fmean
 from omegaconf import DictConfig
 
 from mva.apps.command import app
+from mva.apps.several import led
 from mva.apps.workflow import open_workflow
 from mva.runs.run_folder import RunFiles, read_run
 
 
 @app
+@led
 def main(config: DictConfig) -> float:
     """Train one vector per value and write them as adapters; returns `held_out_accuracy`, for sweepers."""
     with open_workflow(config, job_type="train") as workflow:

@@ -4,11 +4,11 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from pytorch_lightning import LightningModule, Trainer
-from pytorch_lightning.callbacks import Callback, Timer
+from pytorch_lightning.callbacks import Callback, Checkpoint, Timer
 from torch import Tensor
 
 from mva.data.datamodule import PreferenceDataModule
@@ -27,6 +27,7 @@ from mva.objectives.base import PreferenceLoss
 from mva.objectives.decorrelation import Decorrelation
 from mva.objectives.modpo import MODPO
 from mva.stages import Advance
+from mva.training import ranks
 from mva.training.callbacks import KeepCheckpoints, Progress, ctrl_c_gets_through, quiet_lightning
 from mva.training.checkpoint import LAST, AtomicCheckpointIO, nothing_infinite_stays, usable_checkpoint
 from mva.training.joint import JointModule
@@ -66,8 +67,8 @@ class VectorFitter:
         """Return the vector of `task`."""
         spec = self.spec(task)
         key = key_of(spec.describe())
-        with self.store.making("vectors", key, what=f"the vector '{spec.value}'"):
-            if not self.snapshots.complete(key):
+        with ranks.by_first(self.store.making("vectors", key, what=f"the vector '{spec.value}'")):
+            if not ranks.agreed(lambda: self.snapshots.complete(key)):
                 self._train(task, spec, key)
         return self._stored(key)
 
@@ -81,8 +82,8 @@ class VectorFitter:
             for value in sorted(values)
         ]
         keys = {spec.value: key_of(spec.describe()) for spec in specs}
-        with self.store.making("vectors", *keys.values(), what=f"the vectors {', '.join(keys)}"):
-            if not all(map(self.snapshots.complete, keys.values())):
+        with ranks.by_first(self.store.making("vectors", *keys.values(), what=f"the vectors {', '.join(keys)}")):
+            if not ranks.agreed(lambda: all(map(self.snapshots.complete, keys.values()))):
                 self._train_together(specs, keys)
         return [self._stored(keys[value]) for value in values]
 
@@ -142,7 +143,8 @@ class VectorFitter:
             (vector,) = look()
         finally:
             detach(model).to(device)  # Lightning leaves the model on the CPU
-        put_vector(self.store, vector, module.history, pairs=data.train.n_pairs, seconds=seconds)
+        history, pairs = module.history, data.train.n_pairs
+        ranks.agreed(lambda: put_vector(self.store, vector, history, pairs=pairs, seconds=seconds))
 
     def _train_together(self, specs: Sequence[VectorSpec], keys: Mapping[str, str]) -> None:
         """Train the vectors of `specs` at the same time and store them, each at its share of the cost."""
@@ -161,8 +163,8 @@ class VectorFitter:
             self.backbone.model.to(device)  # Lightning leaves the model on the CPU
         pairs = data.train.n_pairs / len(values)
         for vector in look():
-            history = module.history_of(vector.value)
-            put_vector(self.store, vector, history, pairs=pairs, seconds=seconds / len(values))
+            put = partial(put_vector, self.store, vector, module.history_of(vector.value))
+            ranks.agreed(partial(put, pairs=pairs, seconds=seconds / len(values)))
 
     def _start(self, spec: VectorSpec) -> ValueVector:
         """The fresh vector that the value's own training would start from."""
@@ -176,17 +178,18 @@ class VectorFitter:
         """Train, going on from an unfinished training; returns the seconds that it took."""
         unfinished, timer = self.store.root / "unfinished" / key, Timer(verbose=False)
         self._check_space(module, name)
-        with self.store.making("unfinished", key, what=f"the training of {name}"):
+        with ranks.by_first(self.store.making("unfinished", key, what=f"the training of {name}")):
             self.store.annotate("unfinished", key, what=f"the training of {name}")
-            checkpoint = usable_checkpoint(unfinished)
+            checkpoint = ranks.agreed(lambda: usable_checkpoint(unfinished))
             with self.bar(f"Training, {name}", len(data.train)) as advance, quiet_lightning():
                 trainer = self._trainer(unfinished, Progress(advance), timer, TakeSnapshots(self.snapshots, look))
                 recomputed = activations_recomputed(self.backbone.model, active=self.execution.checkpoint_activations)
                 with ctrl_c_gets_through(trainer), nothing_infinite_stays(unfinished), recomputed:
-                    trainer.fit(module, datamodule=data, ckpt_path=None if checkpoint is None else str(checkpoint))
+                    own, begin = ranks.share_of(data), None if checkpoint is None else str(checkpoint)
+                    trainer.fit(module, datamodule=own, ckpt_path=begin)
                     if len(data.validation):
                         trainer.validate(module, datamodule=data, verbose=False)
-            shutil.rmtree(unfinished, ignore_errors=True)
+            ranks.agreed(lambda: shutil.rmtree(unfinished, ignore_errors=True))
         return round(timer.time_elapsed("train"), 2)
 
     def _check_space(self, module: LightningModule, name: str) -> None:
@@ -220,6 +223,7 @@ class VectorFitter:
         execution = self.execution
         if execution.checkpoint_every:
             callbacks = (*callbacks, KeepCheckpoints(unfinished / LAST, every=execution.checkpoint_every))
+        callbacks = (ranks.AverageGradients(), *ranks.allowed(callbacks, first_alone=(KeepCheckpoints, TakeSnapshots)))
         return Trainer(
             accelerator=execution.accelerator,
             devices=execution.devices,  # type: ignore[arg-type]  # any sequence: Lightning checks it itself
@@ -228,18 +232,13 @@ class VectorFitter:
             max_epochs=1,  # the data module's one epoch is the whole training
             check_val_every_n_epoch=2,  # never: validation comes after it, also where the last checkpoint is complete
             callbacks=list(callbacks),
-            plugins=[AtomicCheckpointIO(), *_cluster()],
-            enable_checkpointing=bool(execution.checkpoint_every),
+            plugins=[AtomicCheckpointIO(), ranks.alone()],
+            enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
             logger=False,
         )
-
-
-def _cluster() -> list[SLURMEnvironment]:
-    """Keep Lightning from requeueing a SLURM job: its checkpoint in the working directory holds one vector alone."""
-    return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
 
 
 def _fingerprint(pairs: Sequence[TokenizedPair]) -> str:

@@ -157,8 +157,13 @@ class ExecutionOptions:
         if not _is_one_device(self.devices):
             raise BadSetting(
                 "devices",
-                f"is {shown(self.devices)}: choose 1, or [0] for a certain one; a vector is trained on one device, and "
-                "the jobs of a sweep use several side by side.",
+                f"is {shown(self.devices)}: choose one device, 1 or [0]. Several train one vector under "
+                "`torchrun --nproc-per-node 2 -m mva.apps.train ...`, the jobs of a sweep under hydra/launcher=gpus.",
+            )
+        if "fsdp" in self.strategy or "deepspeed" in self.strategy:
+            raise BadSetting(
+                "strategy",
+                f"is {shown(self.strategy)}, which loses parts of an adapter when it saves its shards: choose auto.",
             )
         if self.strategy not in ("auto", *StrategyRegistry.available_strategies()):
             raise BadSetting(

@@ -13,6 +13,7 @@ from mva.data.datamodule import Step
 from mva.data.packing import PreferenceBatch
 from mva.models.log_probs import response_lengths
 from mva.objectives.base import PreferenceLoss, length_normalised, of_the_whole_batch
+from mva.training.ranks import average
 from mva.training.spec import Recipe
 
 History = list[tuple[int, dict[str, float]]]
@@ -101,7 +102,9 @@ class Journal:
         Raises:
             FloatingPointError: As `lines` does.
         """
-        self._unread.append((step, {name: metric.detach() for name, metric in metrics.items()}))
+        means = {name: metric.detach().clone() for name, metric in metrics.items()}
+        average(means.values())  # over several processes' shares of the pairs, if there are several
+        self._unread.append((step, means))
         if len(self._unread) >= READ_EVERY:
             self.lines()
 
