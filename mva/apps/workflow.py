@@ -194,7 +194,7 @@ def _read_data(experiment: Experiment, stages: Stages, folder: Path, *, on_chang
 
 def _load_model(experiment: Experiment, stages: Stages, folder: Path) -> Backbone:
     """Load the model, and write model.json."""
-    backbone = experiment.model.load()
+    backbone = experiment.model.load(experiment.store)
     stages.tell(backbone.notes)
     thoughts = thought_marks(backbone.template, experiment.evaluation.generation.strip_reasoning)
     about = {

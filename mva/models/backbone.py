@@ -1,5 +1,6 @@
 """The backbone: a frozen language model with its tokenizer, its template, and what it can do."""
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -12,10 +13,12 @@ from transformers.utils.logging import disable_progress_bar
 
 from mva.checks import BadSetting, Text, check, check_one, shown
 from mva.data.template import Template
-from mva.fingerprint import fingerprint, tensors_fingerprint
+from mva.fingerprint import fingerprint
+from mva.models.base_fingerprint import known_by, weights_fingerprint
 from mva.models.log_probs import Capabilities, detect_capabilities
 from mva.models.quantization import Quantization, check_quantization, quantize
 from mva.models.sources.base import ModelSource
+from mva.models.store import Store
 
 Dtype = Literal["float32", "bfloat16", "float16", "float64"]
 
@@ -90,8 +93,8 @@ class ModelSettings:
         device_named(self.device)
         check_quantization(self.quantization)
 
-    def load(self) -> Backbone:
-        """Load the backbone.
+    def load(self, store: Store | None = None) -> Backbone:
+        """Load the backbone; `store` keeps its fingerprint for the files that it is read from.
 
         Raises:
             UnusableTemplate: If conversations can't be tokenised as the chat template writes them.
@@ -104,6 +107,7 @@ class ModelSettings:
             device=self.device,
             template=self.template,
             quantization=self.quantization,
+            store=store,
         )
 
     def template(self, tokenizer: PreTrainedTokenizerBase) -> Template:
@@ -123,6 +127,7 @@ def load_backbone(
     device: str = "auto",
     template: Callable[[PreTrainedTokenizerBase], Template] = Template,
     quantization: Quantization | None = None,
+    store: Store | None = None,
 ) -> Backbone:
     """Load a model, freeze it, and find out what it can do; the tokenizer comes first, and is checked.
 
@@ -137,11 +142,13 @@ def load_backbone(
     check_device(device)
     template(source.tokenizer()).check()
     disable_progress_bar()  # one bar a file says little; the stage is shown
+    since = time.time()
     model, tokenizer = source.load(getattr(torch, dtype))
     check_weights(model, tokenizer, source.name)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    parts = [type(model).__name__, tensors_fingerprint(model.named_parameters())]
+    known = known_by(getattr(source, "files", ()), read_since=since)
+    parts = [type(model).__name__, weights_fingerprint(model, known, store)]
     if quantization is not None:
         model, parts = quantize(model), [*parts, quantization]
     model = model.to(device_named(device)).eval().requires_grad_(False)

@@ -20,7 +20,7 @@ from mva.models.disk import explained
 from mva.models.drafts import is_dead, is_draft
 from mva.models.store import MANIFEST, Store, lock_name
 
-KINDS = ("models", "wheels", "vectors", "snapshots", "tokens", "reference", "rewards", "parts", "unfinished")
+KINDS = ("models", "wheels", "bases", "vectors", "snapshots", "tokens", "reference", "rewards", "parts", "unfinished")
 DRAFT = "draft"
 _RECENT = 600.0  # seconds: whoever asked for an entry so lately may still be reading it
 _KEY = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")

@@ -22,6 +22,9 @@ class ModelSource(Protocol):
 
     A source may also have `notes`, sentences that say how the model is made, for the user and the run's record.
 
+    A source may also have a property `files`, the local files that decide the weights (asked for once they are loaded):
+    the weights are then hashed once for these files, and not at every start.
+
     A source may also have a property `published` (`mva.models.sources.published.Published`): how others get the model,
     for exported adapters. Without it they are told to load it by this class.
     """

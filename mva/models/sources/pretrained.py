@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers.utils import cached_file
 
 from mva.checks import Place, Text, check
 from mva.models.sources.base import Loaded, ModelUnavailable
@@ -94,6 +95,21 @@ class Pretrained:
             )
         self._check_tensors(loading)
         return Loaded(model, tokenizer)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The local files that decide the weights, once they are loaded; none for an adapter, which has a base's, too.
+
+        Raises:
+            ModelUnavailable: If the model is neither local nor reachable.
+        """
+        if self._base is not None:
+            return ()
+        folder = Path(self._place)
+        if not folder.is_dir():
+            with self._explained():
+                folder = Path(str(cached_file(self._place, "config.json", revision=self.revision))).parent
+        return (folder / "config.json", *folder.glob("*.safetensors*"))
 
     @cached_property
     def _base(self) -> "Pretrained | None":
