@@ -23,7 +23,7 @@ from estimator_ablation import interval
 from matplotlib.figure import Figure
 from pretraining import ARCHITECTURES, RECORD, bits_per_byte, configured, pretrain
 from rich.table import Table
-from two_by_two import BOOTSTRAP, whole_table
+from two_by_two import whole_table
 
 from mva.analysis.front_view import BASE, CORNER, front_view
 from mva.records import write_json
@@ -131,7 +131,7 @@ def designs(runs: Mapping[str, Mapping[int, RunFiles]]) -> dict[str, dict[str, A
         seeds = sorted(set(runs[arm]) & set(runs.get(NO_PENALTY, {})))
         if seeds:
             halves = [runs[NO_PENALTY][seed] for seed in seeds], [runs[arm][seed] for seed in seeds]
-            found[arm] = {"seeds": seeds, "found": whole_table(*halves, BOOTSTRAP)}
+            found[arm] = {"seeds": seeds, "found": whole_table(*halves)}
     return found
 
 

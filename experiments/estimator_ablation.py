@@ -26,7 +26,6 @@ import torch
 from hydra import compose, initialize_config_dir
 from matplotlib.figure import Figure
 from rich.table import Table
-from scipy.stats import t as student_t
 
 from mva.apps import assemble
 from mva.apps.command import conf_folder
@@ -52,6 +51,8 @@ from mva.report.figures import save
 from mva.report.style import BLUE, GREY
 from mva.seeding import seed_everything
 from mva.stages import Stages
+from mva.statistics.estimate import interval as statistics_interval
+from mva.statistics.estimate import mean_estimate
 from mva.terminal import Console
 
 ESTIMATORS: dict[str, Any] = {
@@ -177,9 +178,10 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
 
 def interval(numbers: Sequence[float]) -> tuple[float, float]:
     """Mean and half-width of the 95 % interval (Student's t); no width for a single number."""
-    n = len(numbers)
-    half = float(student_t.ppf(0.975, n - 1) * np.std(numbers, ddof=1) / n**0.5) if n > 1 else float("nan")
-    return float(np.mean(numbers)), half
+    if len(numbers) < 2:
+        return float(np.mean(numbers)), float("nan")
+    bounds = statistics_interval([mean_estimate(np.array(numbers))])
+    return bounds.estimate, bounds.high - bounds.estimate
 
 
 def facts(rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:

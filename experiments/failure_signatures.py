@@ -25,11 +25,11 @@ from rich.table import Table
 
 from mva.analysis.surface import Surface, holds_from, interference, surfaces
 from mva.analysis.text_statistics import STATISTICS
-from mva.pareto.bootstrap import Difference, Interval
 from mva.records import write_json
 from mva.report.figures import save
 from mva.report.surface_figures import draw_curves, draw_planes
 from mva.runs.run_folder import RunFiles, read_run
+from mva.statistics.comparison import Difference
 from mva.terminal import Console
 
 Found = dict[str, Any]
@@ -37,17 +37,27 @@ Found = dict[str, Any]
 
 def over_decorrelation(run: RunFiles) -> Found:
     """By penalised value: the share of the norm that is kept, and the difference of its own score."""
-    found = {}
-    for value, kept in run.preservation.items():
-        interval = Interval(kept["difference"], kept["low"], kept["high"], 0.0, int(kept["n_prompts"]), n_seeds=1)
-        found[value] = {"norm_kept": kept["norm"] / kept["norm_independent"], **described(Difference(interval))}
-    return found
+    return {
+        value: {
+            "norm_kept": kept["norm"] / kept["norm_independent"],
+            "difference": kept["difference"],
+            "low": kept["low"],
+            "high": kept["high"],
+            "verdict": kept.get("verdict", "-"),
+        }
+        for value, kept in run.preservation.items()
+    }
 
 
 def described(difference: Difference) -> Found:
     """A difference as plain data."""
-    one = difference.interval
-    return {"difference": one.estimate, "low": one.low, "high": one.high, "verdict": difference.verdict}
+    bounds = difference.interval
+    return {
+        "difference": bounds.estimate,
+        "low": bounds.low,
+        "high": bounds.high,
+        "verdict": str(difference.verdict),
+    }
 
 
 def regions(residuals: Surface) -> Found:

@@ -16,6 +16,7 @@ from mva.report.comparison import comparison_table, draw_comparison
 from mva.report.figures import save
 from mva.runs.run_folder import RunFiles
 from mva.runs.sweep_folder import read_sweep
+from mva.statistics.estimate import Interval
 from mva.terminal import Console
 
 
@@ -37,14 +38,19 @@ def record(comparison: Comparison) -> list[dict[str, object]]:
             "seeds": row.n_seeds,
             "prompts": comparison.n_prompts,
             "training": {"pairs": row.pairs, "seconds": row.seconds},
-            "indicators": {name: [i.estimate, i.low, i.high] for name, i in row.indicators.items()},
+            "indicators": {name: _numbers(measured) for name, measured in row.indicators.items()},
             "against_first": {
-                name: [d.interval.estimate, d.interval.low, d.interval.high, d.verdict]
+                name: [d.interval.estimate, d.interval.low, d.interval.high, str(d.verdict), str(d.simultaneous)]
                 for name, d in (row.differences or {}).items()
             },
         }
         for row in comparison.rows
     ]
+
+
+def _numbers(measured: Interval | float) -> list[float]:
+    """Estimate, low and high; the number alone where no interval of it is valid."""
+    return [measured.estimate, measured.low, measured.high] if isinstance(measured, Interval) else [measured]
 
 
 def main() -> None:

@@ -78,7 +78,14 @@ class Study:
                 for row in self._dependence((self.vectors[i], now[j]), (independent[i], plain[j]))
             ]
             scores = {v.value: one.scores[v.value] for v, one in zip(now, alone, strict=True)}
-            values = preservation(now, plain, evaluate, evaluate_plain, space=e.space)
+            values = preservation(
+                now,
+                plain,
+                evaluate,
+                evaluate_plain,
+                space=e.space,
+                smallest_difference=e.evaluation.smallest_difference,
+            )
             found.append({"step": step, "pairs": pairs, "scores": scores, "values": values})
         return found
 

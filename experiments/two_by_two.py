@@ -13,11 +13,11 @@ Differences are paired by prompts and seeds. Written into the folder: two_by_two
 
 import argparse
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, partial
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
@@ -27,8 +27,8 @@ from rich.table import Table
 
 from mva.analysis.comparison import held_out_rewards, shared_prompts
 from mva.analysis.surface import surfaces
-from mva.extrapolation.candidate import Candidate
-from mva.pareto.bootstrap import Bootstrap, Interval
+from mva.extrapolation.candidate import Candidate, coordinates
+from mva.pareto.front import SMALLEST_DIFFERENCE
 from mva.pareto.hypervolume import hypervolume
 from mva.pareto.indicators import Yardstick
 from mva.records import write_json
@@ -36,12 +36,14 @@ from mva.report.figures import save
 from mva.report.style import PALETTE
 from mva.runs.run_folder import RunFiles
 from mva.runs.sweep_folder import read_sweep
+from mva.statistics.comparison import judged
+from mva.statistics.estimate import Estimate, Interval, interval
+from mva.statistics.posterior import ScorePosterior, Statistic
 from mva.terminal import Console
 
 Floats = NDArray[np.float64]
 Cell = tuple[str, str]
 PENALTIES, REGIONS = ("no penalty", "penalty"), ("simplex", "box")
-BOOTSTRAP = Bootstrap(draws=500)
 SUBSETS = 25
 REFERENCE = -0.1  # a tenth of the range below the worst score, as Yardstick.of places it
 
@@ -67,15 +69,25 @@ def halves(folder: Path, strength: float | None = None) -> tuple[list[RunFiles],
     return [runs[0.0][seed] for seed in seeds], [with_penalty[seed] for seed in seeds]
 
 
-def on_validation(run: RunFiles) -> list[Floats]:
-    """The rewards of all candidates, by region. Shape: `(n_candidates, n_prompts, n_values)` each."""
+class Scored(NamedTuple):
+    """Candidates and their rewards. Shape: `(n_candidates, n_vectors)`, `(n_candidates, n_prompts, n_values)`."""
+
+    places: Floats
+    rewards: Floats
+
+
+def on_validation(run: RunFiles) -> list[Scored]:
+    """All candidates with their rewards, by region."""
     surface, _ = surfaces(run)
     convex = [Candidate(dict(zip(surface.vectors, row, strict=True))).convex for row in surface.coefficients.tolist()]
-    return [surface.numbers[convex], surface.numbers]
+    return [
+        Scored(surface.coefficients[convex], surface.numbers[convex]),
+        Scored(surface.coefficients, surface.numbers),
+    ]
 
 
-def on_held_out(run: RunFiles, prompts: Sequence[str]) -> list[Floats]:
-    """The rewards of the candidates on each region's front, on held-out prompts. Shape: as `on_validation`.
+def on_held_out(run: RunFiles, prompts: Sequence[str]) -> list[Scored]:
+    """The candidates on each region's front with their rewards on held-out prompts.
 
     Raises:
         ValueError: If the simplex's front was not scored on held-out prompts.
@@ -84,21 +96,29 @@ def on_held_out(run: RunFiles, prompts: Sequence[str]) -> list[Floats]:
     assert front is not None
     if front.hypervolume_simplex_held_out is None:
         raise ValueError(f"{run.folder} has no held-out scores of coefficients that sum to 1: run the sweep again.")
-    return [held_out_rewards(run, prompts, front.values, ids) for ids in (front.simplex, [p.id for p in front.points])]
+    omegas = {line["id"]: Candidate(line["coefficients"], line["composition"]) for line in run.candidates}
+    return [
+        Scored(
+            coordinates([omegas[identifier] for identifier in ids]),
+            held_out_rewards(run, prompts, front.values, ids),
+        )
+        for ids in (front.simplex, [point.id for point in front.points])
+    ]
 
 
-def cells(pairs: Iterable[tuple[Sequence[Floats], Sequence[Floats]]]) -> dict[Cell, list[Floats]]:
-    """Put the rewards of both halves of every seed, by region, into the cells, scaled to their common range.
+def cells(pairs: Iterable[tuple[Sequence[Scored], Sequence[Scored]]]) -> dict[Cell, list[Scored]]:
+    """Put both halves of every seed, by region, into the cells, rewards scaled to their common range.
 
-    Shape: one array `(n_candidates, n_prompts, n_values)` a seed. The reference point is `REFERENCE` in every value.
+    One entry a seed. The reference point is `REFERENCE` in every value.
     """
-    found: dict[Cell, list[Floats]] = {cell: [] for cell in product(PENALTIES, REGIONS)}
+    filled: dict[Cell, list[Scored]] = {cell: [] for cell in product(PENALTIES, REGIONS)}
     for pair in pairs:
-        four = [rewards for half in pair for rewards in half]
-        yardstick = Yardstick.of([rewards.mean(axis=1) for rewards in four])
-        for cell, rewards in zip(found, four, strict=True):
-            found[cell].append(yardstick.scale(rewards.reshape(-1, rewards.shape[2])).reshape(rewards.shape))
-    return found
+        four = [scored for half in pair for scored in half]
+        yardstick = Yardstick.of([scored.rewards.mean(axis=1) for scored in four])
+        for cell, (places, rewards) in zip(filled, four, strict=True):
+            scaled = yardstick.scale(rewards.reshape(-1, rewards.shape[2])).reshape(rewards.shape)
+            filled[cell].append(Scored(places, scaled))
+    return filled
 
 
 @cache
@@ -120,31 +140,38 @@ def whole_hypervolume(scores: Floats) -> float:
     return mean_hypervolume(scores, len(scores))
 
 
-def measure(
-    found: Mapping[Cell, Sequence[Floats]], bootstrap: Bootstrap, statistic: Callable[[Floats], float]
-) -> dict[str, Any]:
+def measure(filled: Mapping[Cell, Sequence[Scored]], statistic: Statistic) -> dict[str, Any]:
     """The cells, each part's effect without and with the other one, and the interaction."""
-    (off_simplex, off_box), (on_simplex, on_box) = ([found[p, r] for r in REGIONS] for p in PENALTIES)
-    contrasts = {
-        "extrapolation, no penalty": ([off_box], [off_simplex]),
-        "extrapolation, penalty": ([on_box], [on_simplex]),
-        "decorrelation, simplex": ([on_simplex], [off_simplex]),
-        "decorrelation, box": ([on_box], [off_box]),
-        "interaction": ([on_box, off_simplex], [on_simplex, off_box]),
+    estimates = {
+        cell: [ScorePosterior.of(*scored).estimate(statistic) for scored in seeds] for cell, seeds in filled.items()
     }
-    differences = {effect: bootstrap.contrast(*sides, statistic) for effect, sides in contrasts.items()}
+    seeds = zip(*(estimates[cell] for cell in product(PENALTIES, REGIONS)), strict=True)
+    effects: dict[str, list[Estimate]] = defaultdict(list)
+    for off_simplex, off_box, on_simplex, on_box in seeds:
+        effects["extrapolation, no penalty"].append(off_box - off_simplex)
+        effects["extrapolation, penalty"].append(on_box - on_simplex)
+        effects["decorrelation, simplex"].append(on_simplex - off_simplex)
+        effects["decorrelation, box"].append(on_box - off_box)
+        effects["interaction"].append((on_box - on_simplex) - (off_box - off_simplex))
+    matters = SMALLEST_DIFFERENCE * float(np.mean([estimate.value for estimate in estimates["no penalty", "simplex"]]))
+    # Each effect by itself: they are no family of comparisons with one first method, whose variances are alike.
+    differences = {effect: judged([seeds_of], smallest_difference=matters)[0] for effect, seeds_of in effects.items()}
     return {
         "cells": {
-            ", ".join(cell): {"candidates": len(runs[0]), **described(bootstrap.interval(runs, statistic))}
-            for cell, runs in found.items()
+            ", ".join(cell): {
+                "candidates": len(filled[cell][0].rewards),
+                **described(interval(seeds_of, at_least=0.0)),
+            }
+            for cell, seeds_of in estimates.items()
         },
-        "effects": {effect: {**described(d.interval), "verdict": d.verdict} for effect, d in differences.items()},
+        "effects": {
+            effect: {**described(difference.interval), "verdict": str(difference.verdict)}
+            for effect, difference in differences.items()
+        },
     }
 
 
-def whole_table(
-    without: Sequence[RunFiles], with_penalty: Sequence[RunFiles], bootstrap: Bootstrap
-) -> dict[str, dict[str, Any]]:
+def whole_table(without: Sequence[RunFiles], with_penalty: Sequence[RunFiles]) -> dict[str, dict[str, Any]]:
     """What `measure` finds: of all candidates, of equally many, and of the fronts on held-out prompts.
 
     Raises:
@@ -154,17 +181,17 @@ def whole_table(
     validation = cells((on_validation(a), on_validation(b)) for a, b in runs)
     prompts = shared_prompts([*without, *with_penalty])
     fronts = cells((on_held_out(a, prompts), on_held_out(b, prompts)) for a, b in runs)
-    size = min(len(rewards) for penalty in PENALTIES for rewards in validation[penalty, "simplex"])
+    size = min(len(scored.rewards) for penalty in PENALTIES for scored in validation[penalty, "simplex"])
     return {
-        "all candidates": measure(validation, bootstrap, whole_hypervolume),
-        f"{size} candidates each": measure(validation, bootstrap, partial(mean_hypervolume, size=size)),
-        "fronts, held out": measure(fronts, bootstrap, whole_hypervolume),
+        "all candidates": measure(validation, whole_hypervolume),
+        f"{size} candidates each": measure(validation, partial(mean_hypervolume, size=size)),
+        "fronts, held out": measure(fronts, whole_hypervolume),
     }
 
 
-def described(interval: Interval) -> dict[str, Any]:
+def described(bounds: Interval) -> dict[str, Any]:
     """An interval as plain data."""
-    return {"estimate": interval.estimate, "low": interval.low, "high": interval.high}
+    return {"estimate": bounds.estimate, "low": bounds.low, "high": bounds.high}
 
 
 def tables(record: dict[str, Any]) -> list[Table]:
@@ -173,10 +200,10 @@ def tables(record: dict[str, Any]) -> list[Table]:
     shown = Table("candidates", "penalty, coefficients", "hypervolume", title=f"Cells ({n})")
     effects = Table("candidates", "effect", "difference of hypervolumes", "verdict", title=f"Effects ({n})")
     for number, one in record["found"].items():
-        for cell, interval in one["cells"].items():
-            shown.add_row(number, f"{cell} ({interval['candidates']})", _interval(interval))
-        for effect, interval in one["effects"].items():
-            effects.add_row(number, effect, _interval(interval), interval["verdict"])
+        for cell, bounds in one["cells"].items():
+            shown.add_row(number, f"{cell} ({bounds['candidates']})", _interval(bounds))
+        for effect, bounds in one["effects"].items():
+            effects.add_row(number, effect, _interval(bounds), bounds["verdict"])
     return [shown, effects]
 
 
@@ -194,7 +221,7 @@ def draw(record: dict[str, Any]) -> Figure:
         axes.set(title=number, xticks=range(len(REGIONS)), xticklabels=REGIONS)
         axes.grid(alpha=0.25)
     panels[0].set_ylabel("hypervolume, scaled scores")
-    panels[0].set_ylim(bottom=0)  # no volume is below 0, though an interval made of replicates may reach there
+    panels[0].set_ylim(bottom=0)
     panels[0].legend(frameon=False)
     return figure
 
@@ -216,7 +243,7 @@ def main() -> None:
             split: len({g["prompt_id"] for g in without[0].generations if g["split"] == split})
             for split in ("validation", "test")
         },
-        "found": whole_table(without, with_penalty, BOOTSTRAP),
+        "found": whole_table(without, with_penalty),
     }
     write_json(options.folder / "two_by_two.json", record)
     save(draw(record), options.folder, "two_by_two", forms=())

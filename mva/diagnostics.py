@@ -129,14 +129,16 @@ def preservation(
     evaluate_independent: Evaluator,
     *,
     space: CoefficientSpace,
-) -> dict[str, dict[str, float]]:
+    smallest_difference: float,
+) -> dict[str, dict[str, float | str]]:
     """Compare every penalised vector with its independently trained counterpart: norm, and score of its own value.
 
     The difference of scores is paired over prompts; `low` and `high` are its 95 % interval (Student's t). A vector that
     was never penalised is its own counterpart and is left out, and so is one that could not be scored.
 
     Returns:
-        By value: `norm`, `norm_independent`, `score`, `score_independent`, `difference`, `low`, `high`, `n_prompts`.
+        By value: `norm`, `norm_independent`, `score`, `score_independent`, `difference`, `low`, `high`, `verdict`,
+        `n_prompts`.
     """
     found = {}
     for vector, other in zip(vectors, independent, strict=True):
@@ -148,5 +150,6 @@ def preservation(
             except NonFiniteLogits:
                 continue  # the ledger holds the reason
             norms = {"norm": vector.norm(), "norm_independent": other.norm()}
-            found[vector.value] = {**norms, **paired_scores(scores, independent_scores)}
+            compared = paired_scores(scores, independent_scores, smallest_difference=smallest_difference)
+            found[vector.value] = {**norms, **compared}
     return found

@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import cache, partial
 
 from mva.data.preference import Split
+from mva.evaluation.certainty import with_certainty
 from mva.evaluation.evaluator import Evaluator
 from mva.evaluation.ledger import Ledger
 from mva.experiment import Session
@@ -75,7 +76,7 @@ def find_front(
         values=e.values,
         reference_point=e.evaluation.reference_point,
         margin=e.evaluation.reference_margin,
-        seed=e.seed,
+        smallest_difference=e.evaluation.smallest_difference,
     )
     with stages.stage("Explore combinations"):
         evaluate = make_evaluator(session, vectors, rewards, ledger, split="validation")
@@ -91,7 +92,7 @@ def find_front(
                 break
             scored = [s for s in scored if s.candidate.id not in held_out.failed]
         stages.tell([*_failures(held_out), *_out_of_reach(front)])
-        return front.with_held_out(scored_held_out)
+        return with_certainty(front.with_held_out(scored_held_out), scored, evaluate, scored_held_out, held_out)
 
 
 def _failures(evaluate: Evaluator) -> list[str]:

@@ -104,7 +104,7 @@ def test_a_vector_is_compared_with_its_counterpart_prompt_by_prompt(trained, tmp
         for name, group in (("a", vectors), ("b", independent))
         if (tmp_path / name).mkdir() is None
     ]
-    kept = preservation(vectors, independent, *both, space=opened.experiment.space)
+    kept = preservation(vectors, independent, *both, space=opened.experiment.space, smallest_difference=0.05)
     assert set(kept) == {"harmless", "honest"}
     alone = opened.experiment.space.alone("harmless")
     mine, other = (torch.tensor(e.rewards_of(alone, "harmless"), dtype=torch.float64) for e in both)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from mva.analysis.front_view import BASE, CandidateView, FrontView
 from mva.analysis.preservation import paired_scores
@@ -10,12 +11,13 @@ from mva.runs.run_folder import RunFiles, answers
 
 @dataclass(frozen=True)
 class Gain:
-    """A value's mean reward less the base's, paired over `n_prompts` held-out prompts, with its 95 % interval."""
+    """A value's mean reward less the base's, paired over `n_prompts` held-out prompts: 95 % interval and verdict."""
 
     difference: float
     low: float
     high: float
     n_prompts: int
+    verdict: str
 
 
 def balanced(view: FrontView) -> CandidateView:
@@ -46,8 +48,15 @@ def gains(run: RunFiles, view: FrontView, candidate: CandidateView) -> Mapping[s
     ours, theirs = answers(run, [candidate.id, base.id], "test")
     if len(ours) < 2:
         return {}
-    found = {}
+    compared = {}
     for value in view.values:
-        paired = paired_scores([line["rewards"][value] for line in ours], [line["rewards"][value] for line in theirs])
-        found[value] = Gain(paired["difference"], paired["low"], paired["high"], len(ours))
-    return found
+        sides = ([line["rewards"][value] for line in lines] for lines in (ours, theirs))
+        compared[value] = gain_of(paired_scores(*sides, smallest_difference=view.front.smallest_difference))
+    return compared
+
+
+def gain_of(record: Mapping[str, Any]) -> Gain:
+    """Take a stored comparison (`paired_scores`); earlier runs stored no verdict."""
+    low, high = record["low"], record["high"]
+    plain = "better" if low > 0 else "worse" if high < 0 else "undecided"
+    return Gain(record["difference"], low, high, record["n_prompts"], record.get("verdict", plain))

@@ -11,15 +11,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mva.analysis.sweep_view import JobFront, JointFront
-from mva.pareto.bootstrap import Bootstrap, Difference, Interval
+from mva.extrapolation.candidate import Candidate, coordinates
+from mva.pareto.front import SMALLEST_DIFFERENCE
 from mva.pareto.hypervolume import hypervolume
 from mva.pareto.indicators import Indicator, Yardstick
 from mva.runs.run_folder import RunFiles
+from mva.statistics.comparison import Difference, differences
+from mva.statistics.estimate import Estimate, Interval, interval
+from mva.statistics.posterior import ScorePosterior
 
 Scores = NDArray[np.float64]
 Indicators = Callable[[Sequence[str], Sequence[Scores]], Sequence[Indicator]]
-DRAWS = 300
-"""Of a sweep's settings, which are measured whenever a multirun ends."""
 
 
 class NotComparable(ValueError):
@@ -28,9 +30,10 @@ class NotComparable(ValueError):
 
 @dataclass(frozen=True)
 class Row:
-    """A group: every indicator with its interval, and its difference from the first group.
+    """A group: every indicator, and the differences from the first group of those that have an interval.
 
-    `differences` is None for the first group, and for one with other seeds. `pairs` and `seconds` are what training the
+    An indicator is a plain number, the mean over the runs, where no valid interval is known. `differences` is None for
+    the first group, and for one with other seeds. `pairs` and `seconds` are what training the
     vectors of a run costs on average: pairs through forward and backward, also where the vectors were found in the
     store. `fronts` are the runs' held-out front scores. Shape: `(n_points, n_values)` each.
     """
@@ -39,19 +42,23 @@ class Row:
     n_seeds: int
     pairs: float
     seconds: float
-    indicators: Mapping[str, Interval]
+    indicators: Mapping[str, Interval | float]
     differences: Mapping[str, Difference] | None
     fronts: Sequence[Scores]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Groups by the same indicators; `better` says of each which way is up."""
+    """Groups by the same indicators; `better` says of each which way is up.
+
+    Differences below `smallest_difference`, a share of the first group's indicator, do not matter.
+    """
 
     values: tuple[str, ...]
     rows: tuple[Row, ...]
     better: Mapping[str, str]
     n_prompts: int
+    smallest_difference: float
 
 
 @dataclass(frozen=True)
@@ -75,12 +82,7 @@ def on_one_yardstick(_values: Sequence[str], scores: Sequence[Scores]) -> Sequen
     return Yardstick.of(scores).indicators()
 
 
-def compare(
-    groups: Mapping[str, Sequence[RunFiles]],
-    *,
-    indicators: Indicators = on_one_yardstick,
-    bootstrap: Bootstrap | None = None,
-) -> Comparison:
+def compare(groups: Mapping[str, Sequence[RunFiles]], *, indicators: Indicators = on_one_yardstick) -> Comparison:
     """Compare groups of runs by label; the first one is what the others are held against, seed by seed.
 
     `indicators(values, scores)` gives the indicators of scores whose columns are `values`; `scores` are all runs'.
@@ -89,36 +91,75 @@ def compare(
         NotComparable: If a run has no front on held-out prompts, runs differ in rewards or prompts, or there are fewer
             than two prompts.
     """
-    bootstrap = bootstrap or Bootstrap()
     groups = {label: sorted(group, key=seed_of) for label, group in groups.items()}
     runs = [run for group in groups.values() for run in group]
     prompts, values = shared_prompts(runs), _values(runs)
-    rewards = {label: [held_out_rewards(run, prompts, values) for run in group] for label, group in groups.items()}
-    scores = {label: [array.mean(axis=1) for array in arrays] for label, arrays in rewards.items()}
+    posteriors = {label: [_held_out(run, prompts, values) for run in group] for label, group in groups.items()}
+    scores = {label: [posterior.scores for posterior in group] for label, group in posteriors.items()}
     chosen = indicators(values, [array for arrays in scores.values() for array in arrays])
-    first = next(iter(rewards))
-
-    def differences(label: str) -> dict[str, Difference] | None:
-        if label == first or [*map(seed_of, groups[label])] != [*map(seed_of, groups[first])]:
-            return None
-        return {one.name: bootstrap.difference(rewards[label], rewards[first], one.measure) for one in chosen}
-
+    estimates = {
+        indicator.name: {
+            label: [posterior.estimate(indicator.measure) for posterior in group] for label, group in posteriors.items()
+        }
+        for indicator in chosen
+        if indicator.at_least is not None
+    }
+    compared = _differences(groups, estimates, smallest=_smallest_difference(runs))
     rows = tuple(
         Row(
             label,
-            len(arrays),
-            _cost(groups[label], "pairs"),
-            _cost(groups[label], "seconds"),
-            {one.name: bootstrap.interval(arrays, one.measure) for one in chosen},
-            differences(label),
+            len(group),
+            _cost(group, "pairs"),
+            _cost(group, "seconds"),
+            {
+                indicator.name: float(np.mean([indicator.measure(array) for array in scores[label]]))
+                if indicator.at_least is None
+                else interval(estimates[indicator.name][label], at_least=indicator.at_least)
+                for indicator in chosen
+            },
+            compared.get(label),
             scores[label],
         )
-        for label, arrays in rewards.items()
+        for label, group in groups.items()
     )
-    return Comparison(values, rows, {one.name: one.better for one in chosen}, len(prompts))
+    better = {indicator.name: indicator.better for indicator in chosen}
+    return Comparison(values, rows, better, len(prompts), _smallest_difference(runs))
 
 
-def setting_rows(front: JointFront, *, bootstrap: Bootstrap | None = None) -> list[SettingRow]:
+def _differences(
+    groups: Mapping[str, Sequence[RunFiles]],
+    estimates: Mapping[str, Mapping[str, Sequence[Estimate]]],
+    *,
+    smallest: float,
+) -> dict[str, dict[str, Difference]]:
+    """By label and indicator, of the groups that have the first one's seeds."""
+    first = next(iter(groups))
+    paired = [label for label in groups if label != first and _seeds(groups[label]) == _seeds(groups[first])]
+    compared: dict[str, dict[str, Difference]] = {label: {} for label in paired}
+    for name, by_label in estimates.items():
+        matters = smallest * abs(float(np.mean([estimate.value for estimate in by_label[first]])))
+        judged = differences([by_label[label] for label in paired], by_label[first], smallest_difference=matters)
+        for label, difference in zip(paired, judged, strict=True):
+            compared[label][name] = difference
+    return compared
+
+
+def _held_out(run: RunFiles, prompts: Sequence[str], values: Sequence[str]) -> ScorePosterior:
+    assert run.front is not None
+    members = [Candidate(point.coefficients, point.composition) for point in run.front.points]
+    return ScorePosterior.of(coordinates(members), held_out_rewards(run, prompts, values))
+
+
+def _seeds(runs: Sequence[RunFiles]) -> list[int]:
+    return [seed_of(run) for run in runs]
+
+
+def _smallest_difference(runs: Sequence[RunFiles]) -> float:
+    """What matters to the user: the largest of the runs' own numbers."""
+    return max((run.front.smallest_difference for run in runs if run.front is not None), default=SMALLEST_DIFFERENCE)
+
+
+def setting_rows(front: JointFront) -> list[SettingRow]:
     """Measure every setting of a joint front, in the order of the sweep; none where there is nothing to compare.
 
     That is where there is one job, or where every job scored one candidate: then the jobs are points of one front.
@@ -132,12 +173,12 @@ def setting_rows(front: JointFront, *, bootstrap: Bootstrap | None = None) -> li
         def measure(scores: ArrayLike) -> float:
             return hypervolume(scores, point)
 
-        return [Indicator("hypervolume", "higher", measure)]
+        return [Indicator("hypervolume", "higher", measure, at_least=0.0)]
 
     settings = {label: sorted(jobs, key=lambda one: seed_of(one.run)) for label, jobs in front.settings.items()}
     groups = {label: [one.run for one in jobs] for label, jobs in settings.items()}
     try:
-        compared = compare(groups, indicators=from_the_common_point, bootstrap=bootstrap or Bootstrap(draws=DRAWS))
+        compared = compare(groups, indicators=from_the_common_point)
     except NotComparable:
         compared = None
     rows = {} if compared is None else {row.label: row for row in compared.rows}
@@ -145,11 +186,12 @@ def setting_rows(front: JointFront, *, bootstrap: Bootstrap | None = None) -> li
 
 
 def _setting_row(label: str, jobs: Sequence[JobFront], row: Row | None) -> SettingRow:
+    held_out = None if row is None else row.indicators["hypervolume"]
     return SettingRow(
         label=label or "all jobs",
         jobs=jobs,
         hypervolume=float(np.mean([one.hypervolume for one in jobs])),
-        held_out=None if row is None else row.indicators["hypervolume"],
+        held_out=held_out if isinstance(held_out, Interval) else None,
         difference=None if row is None or row.differences is None else row.differences["hypervolume"],
     )
 

@@ -10,9 +10,9 @@ from mva.extrapolation.candidate import Candidate
 from mva.pareto.front import Front
 from mva.pareto.hypervolume import hypervolume
 from mva.runs.run_folder import Record, RunFiles
+from mva.statistics.estimate import student
 
 BASE, CORNER, FRONT, OTHER = "base", "single value", "front", "candidate"
-_Z95 = 1.96
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class CandidateView:
     on_front: bool
     convex: bool
     sample: str
+    n_prompts: int
+    composition: str = "linear"
 
     @property
     def label(self) -> str:
@@ -35,8 +37,8 @@ class CandidateView:
         return ", ".join(f"{vector} {omega:g}" for vector, omega in self.coefficients.items() if omega) or BASE
 
     def half_interval(self, value: str) -> float:
-        """Half of the score's 95 % interval over prompts: 1.96 standard errors."""
-        return _Z95 * self.errors[value]
+        """Half of the score's 95 % interval over prompts (Student's t)."""
+        return student(self.n_prompts - 1) * self.errors[value]
 
 
 @dataclass(frozen=True)
@@ -146,4 +148,6 @@ def _candidate_view(line: Record, point: Any, sample: str) -> CandidateView:
         on_front=point is not None,
         convex=candidate.convex,
         sample=sample,
+        n_prompts=line["n_prompts"],
+        composition=candidate.composition,
     )

@@ -1,69 +1,77 @@
 """A run's own front in a few numbers, with how sure they are: indicators and their intervals over prompts."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from mva.analysis.front_view import FrontView
-from mva.pareto.bootstrap import Bootstrap, Interval
+from mva.extrapolation.candidate import Candidate, coordinates
 from mva.pareto.hypervolume import hypervolume
 from mva.pareto.indicators import Yardstick, expected_utility, n_front_points, spread
 from mva.runs.run_folder import RunFiles, answers
+from mva.statistics.estimate import Interval, interval
+from mva.statistics.membership import MOST_SCORES, near_front
+from mva.statistics.posterior import ScorePosterior, Statistic
 
-DRAWS = 300
 _WEIGHTS = 512
 
 
 @dataclass(frozen=True)
 class IndicatorRow:
-    """An indicator of all candidates on validation prompts, and of the front's on held-out prompts (None: unknown)."""
+    """An indicator of all candidates on validation prompts, and of the front's on held-out prompts (None: unknown).
+
+    A plain number is one that can't be given a valid interval.
+    """
 
     name: str
     meaning: str
-    validation: Interval | None
-    held_out: Interval | None
+    validation: Interval | float | None
+    held_out: Interval | float | None
 
 
-def indicator_rows(run: RunFiles, view: FrontView, *, bootstrap: Bootstrap | None = None) -> list[IndicatorRow]:
+def indicator_rows(run: RunFiles, view: FrontView) -> list[IndicatorRow]:
     """Measure the run's front by what makes sense of one front alone.
 
     Hypervolume is in the rewards' own units, from the front's reference point. Expected utility and spread are on
     scores scaled to the range of all candidates on validation prompts (0 worst, 1 best), also for held-out prompts.
-    On validation prompts all candidates are drawn anew, so that the interval knows that the front was picked from them.
     """
-    bootstrap = bootstrap or Bootstrap(draws=DRAWS)
-    validation = _rewards(run, [c.id for c in view.candidates], "validation", view.values)
-    held_out = _rewards(run, [point.id for point in view.front.points], "test", view.values)
+    points = {point.id: Candidate(point.coefficients, point.composition) for point in view.front.points}
+    everything = {each.id: Candidate(each.coefficients, each.composition) for each in view.candidates}
+    splits = [_scored(run, everything, "validation", view.values), _scored(run, points, "test", view.values)]
     yardstick = Yardstick.of([[[c.scores[value] for value in view.values] for c in view.candidates]])
     point = [view.front.reference_point[value] for value in view.values]
-    measures: list[tuple[str, str, Callable[[ArrayLike], float]]] = [
-        ("hypervolume", "what the front dominates, from the reference point", lambda s: hypervolume(s, point)),
+    measures: list[tuple[str, str, Statistic, float | None]] = [
+        ("hypervolume", "what the front dominates, from the reference point", lambda s: hypervolume(s, point), 0.0),
         (
             "expected utility",
             "of the best candidate for preference weights drawn at random, scores scaled to 0 to 1",
             lambda s: expected_utility(yardstick.scale(s), draws=_WEIGHTS),
+            -np.inf,
         ),
-        ("spread", "diagonal of the front's box, scores scaled to 0 to 1", lambda s: spread(yardstick.scale(s))),
-        ("front points", "candidates that no other one dominates", lambda s: float(n_front_points(s))),
+        ("spread", "diagonal of the front's box, scores scaled to 0 to 1", lambda s: spread(yardstick.scale(s)), None),
+        ("front points", "candidates that no other one dominates", lambda s: float(n_front_points(s)), None),
     ]
     return [
-        IndicatorRow(
-            name,
-            meaning,
-            *(None if rewards is None else bootstrap.interval([rewards], one) for rewards in (validation, held_out)),
-        )
-        for name, meaning, one in measures
+        IndicatorRow(name, meaning, *(_measured(scored, measure, at_least) for scored in splits))
+        for name, meaning, measure, at_least in measures
     ]
 
 
-def _rewards(run: RunFiles, ids: Sequence[str], split: str, values: Sequence[str]) -> NDArray[np.float64] | None:
-    """Rewards of candidates on the prompts that all of them answered; None if these are fewer than two.
+def _measured(scored: ScorePosterior | None, measure: Statistic, at_least: float | None) -> Interval | float | None:
+    """The measure with its interval; the plain number where `at_least`, the least possible value, is None."""
+    if scored is None:
+        return None
+    return measure(scored.scores) if at_least is None else interval([scored.estimate(measure)], at_least=at_least)
 
-    Shape: `(n_candidates, n_prompts, n_values)`.
-    """
-    rows = answers(run, ids, split)
+
+def _scored(
+    run: RunFiles, candidates: Mapping[str, Candidate], split: str, values: Sequence[str]
+) -> ScorePosterior | None:
+    """The true scores of candidates, from the prompts that all of them answered; None if these are fewer than two."""
+    rows = answers(run, list(candidates), split)
     if not rows or len(rows[0]) < 2:
         return None
-    return np.array([[[line["rewards"][value] for value in values] for line in row] for row in rows])
+    rewards = np.array([[[line["rewards"][value] for value in values] for line in row] for row in rows])
+    near = near_front(rewards.mean(axis=1), MOST_SCORES // len(values))
+    return ScorePosterior.of(coordinates(list(candidates.values()))[near], rewards[near])

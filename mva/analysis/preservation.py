@@ -3,24 +3,30 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import t as student_t
+
+from mva.statistics.estimate import interval, mean_estimate
+from mva.statistics.verdicts import verdict
 
 
-def paired_scores(scores: Sequence[float], independent: Sequence[float]) -> dict[str, float]:
+def paired_scores(
+    scores: Sequence[float], independent: Sequence[float], *, smallest_difference: float
+) -> dict[str, float | str]:
     """Compare rewards on the same prompts, in the same order; at least two.
+
+    `smallest_difference`, what matters, is a share of the rewards' standard deviation.
 
     Returns:
         `score` and `score_independent` (means), their `difference` with its 95 % interval `low`, `high` (Student's t
-        over the prompts' differences), and `n_prompts`.
+        over the prompts' differences), the `verdict`, and `n_prompts`.
     """
-    differences = np.subtract(scores, independent)
-    n, difference = len(differences), float(differences.mean())
-    half = float(student_t.ppf(0.975, n - 1) * differences.std(ddof=1) / n**0.5)
+    matters = smallest_difference * float(np.std([*scores, *independent]))
+    difference = interval([mean_estimate(np.subtract(scores, independent))])
     return {
         "score": float(np.mean(scores)),
         "score_independent": float(np.mean(independent)),
-        "difference": difference,
-        "low": difference - half,
-        "high": difference + half,
-        "n_prompts": n,
+        "difference": difference.estimate,
+        "low": difference.low,
+        "high": difference.high,
+        "verdict": str(verdict(difference, smallest_difference=matters)),
+        "n_prompts": difference.n_prompts,
     }

@@ -12,9 +12,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mva.analysis.text_statistics import STATISTICS
-from mva.pareto.bootstrap import MINIMUM_PROMPTS, Bootstrap, Difference
 from mva.pareto.dominance import Floats
+from mva.pareto.front import SMALLEST_DIFFERENCE
 from mva.runs.run_folder import Record, RunFiles, answers
+from mva.statistics.comparison import Difference, judged
+from mva.statistics.estimate import mean_estimate, mean_intervals
+from mva.statistics.rewards import MINIMUM_PROMPTS
 
 ALL = "all together"
 
@@ -40,16 +43,16 @@ class Surface:
         """Means over the prompts. Shape: `(n_candidates, n_measures)`."""
         return np.asarray(self.numbers.mean(axis=1))
 
-    def intervals(self, bootstrap: Bootstrap | None = None) -> tuple[Floats, Floats]:
+    def intervals(self) -> tuple[Floats, Floats]:
         """Bound every mean over the prompts. Shape: low and high, `(n_candidates, n_measures)` each."""
-        return (bootstrap or Bootstrap()).score_intervals(self.numbers)
+        return mean_intervals(self.numbers)
 
-    def signs(self, bootstrap: Bootstrap | None = None) -> NDArray[np.int64]:
+    def signs(self) -> NDArray[np.int64]:
         """Say whether each mean lies above 0 (1) or below (-1) with its whole interval; 0: too little to tell.
 
         Fewer than `MINIMUM_PROMPTS` prompts never tell. Shape: `(n_candidates, n_measures)`.
         """
-        low, high = self.intervals(bootstrap)
+        low, high = self.intervals()
         enough = self.numbers.shape[1] >= MINIMUM_PROMPTS
         return np.asarray(enough * ((low > 0).astype(np.int64) - (high < 0)))
 
@@ -155,11 +158,12 @@ def holds_from(levels: Floats, holds: NDArray[np.bool_]) -> float | None:
     return float(levels[first]) if first < len(levels) else None
 
 
-def interference(rewards: Surface, bootstrap: Bootstrap | None = None) -> dict[str, Difference]:
+def interference(rewards: Surface, *, smallest_difference: float = SMALLEST_DIFFERENCE) -> dict[str, Difference]:
     """Compare each value's score with all vectors at 1 against its own vector alone at 1, paired over prompts.
 
     Below 0 the other vectors cost the value something: what the penalty is to prevent. A value without a vector of its
-    name is left out, and so is everything where there is a single vector.
+    name is left out, and so is everything where there is a single vector. `smallest_difference`, what matters, is a
+    share of the rewards' standard deviation.
 
     Raises:
         NotScored: If one of these candidates was not scored.
@@ -167,13 +171,15 @@ def interference(rewards: Surface, bootstrap: Bootstrap | None = None) -> dict[s
     if len(rewards.vectors) < 2:
         return {}
     together = rewards.at(np.ones(len(rewards.vectors)))
-    found = {}
+    compared = {}
     for vector, alone in zip(rewards.vectors, np.eye(len(rewards.vectors)), strict=True):
         if vector in rewards.measures:
             own = rewards.measures.index(vector)
-            differences = (together - rewards.at(alone))[None, :, [own]]
-            found[vector] = Difference((bootstrap or Bootstrap()).interval([differences], lambda s: float(s[0, 0])))
-    return found
+            sides = together[:, own], rewards.at(alone)[:, own]
+            matters = smallest_difference * float(np.std(sides))
+            paired = mean_estimate(sides[0] - sides[1])
+            (compared[vector],) = judged([[paired]], smallest_difference=matters)
+    return compared
 
 
 def _numbers(rows: Sequence[Sequence[Record]], measure: Callable[[Record], Sequence[float]]) -> Floats:

@@ -4,9 +4,9 @@ from typing import Any
 
 from mva.analysis.comparison import SettingRow, setting_rows
 from mva.analysis.sweep_view import JointFront, SweepView
-from mva.pareto.bootstrap import Interval
 from mva.records import SCHEMA_VERSION
 from mva.runs.sweep_folder import Job
+from mva.statistics.estimate import Interval
 
 
 def sweep_record(view: SweepView) -> dict[str, Any]:
@@ -70,9 +70,13 @@ def _setting(row: SettingRow) -> dict[str, Any]:
         "hypervolume_common_held_out": None if row.held_out is None else _interval(row.held_out),
         "difference_held_out": None
         if compared is None
-        else {**_interval(compared.interval), "verdict": compared.verdict},
+        else {
+            **_interval(compared.interval),
+            "verdict": str(compared.verdict),
+            "verdict_of_all": str(compared.simultaneous),
+        },
     }
 
 
 def _interval(found: Interval) -> dict[str, Any]:
-    return {"estimate": found.estimate, "low": found.low, "high": found.high}
+    return {"estimate": found.estimate, "low": found.low, "high": found.high, "raw": found.raw}

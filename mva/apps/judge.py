@@ -77,7 +77,7 @@ def _judge(config: DictConfig) -> Judgement | None:
         Match(one.candidate, labels.get(one.candidate, ""), one.opponent, list(islice(judged, len(one.questions))))
         for one in pairings
     ]
-    return Judgement(judge.record, str(settings.against), matches)
+    return Judgement(judge.record, str(settings.against), matches, _front(run).smallest_difference)
 
 
 def _pairings(run: RunFiles, other: RunFiles, settings: DictConfig) -> list[Pairing]:

@@ -123,8 +123,15 @@ class Workflow:
             make_evaluator(self.session, group, rewards, Ledger(folder), split="validation")
             for group, folder in ((vectors, self.folder), (independent, home))
         )
-        space = self.session.experiment.space
-        self._write("preservation", {"values": preservation(vectors, independent, *evaluators, space=space)})
+        experiment = self.session.experiment
+        compared = preservation(
+            vectors,
+            independent,
+            *evaluators,
+            space=experiment.space,
+            smallest_difference=experiment.evaluation.smallest_difference,
+        )
+        self._write("preservation", {"values": compared})
 
     def save(self, vectors: Sequence[ValueVector], folder: Path) -> None:
         """Write each vector as an adapter that names its base; each is whole or absent."""

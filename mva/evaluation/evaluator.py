@@ -8,6 +8,7 @@ from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mva.data.preference import Dialogue, prompt_id
 from mva.data.reasoning import thought_marks
@@ -123,6 +124,14 @@ class Evaluator:
         if not self([candidate]):
             raise NonFiniteLogits(f"The candidate {candidate.id} has no scores: {self.failed[candidate.id]}.")
         return [self._generations[candidate.id, identifier].rewards[value] for identifier in self._prompts]
+
+    def rewards_array(self, scored: Sequence[ScoredCandidate], values: Sequence[str]) -> NDArray[np.float64]:
+        """The rewards behind scores. Shape: `(n_candidates, n_prompts, n_values)`."""
+        rows = [
+            [self._generations[candidate.candidate.id, identifier].rewards for identifier in self._prompts]
+            for candidate in scored
+        ]
+        return np.array([[[rewards[value] for value in values] for rewards in row] for row in rows])
 
     @cached_property
     def _prompts(self) -> dict[str, Dialogue]:

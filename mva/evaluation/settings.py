@@ -6,6 +6,7 @@ from typing import Literal
 
 from mva.checks import Count, NotNegative, check
 from mva.evaluation.generation import GenerationSpec
+from mva.pareto.front import SMALLEST_DIFFERENCE
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,8 @@ class EvaluationSettings:
 
     `reference_point` is a number per value, or "nadir": the worst score of all candidates minus
     `reference_margin` of the range. Scores stay in the rewards' own units.
+    `smallest_difference` is the share of a hypervolume (of a score's range, of a win rate) that matters to you: smaller
+    differences are reported as none, where that is certain.
     `n_reward_pairs` bounds the held-out pairs that each reward is checked on (None = all).
     """
 
@@ -23,6 +26,7 @@ class EvaluationSettings:
     reference_point: Mapping[str, float] | Literal["nadir"] = "nadir"
     reference_margin: NotNegative = 0.1
     n_reward_pairs: Count | None = None
+    smallest_difference: NotNegative = SMALLEST_DIFFERENCE
 
     def __post_init__(self) -> None:
         """Refuse settings that are not as annotated."""

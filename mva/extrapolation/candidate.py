@@ -2,8 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +51,16 @@ class ScoredCandidate:
     n_prompts: int
     split: str = "validation"
     seconds: float = 0.0
+
+
+def coordinates(candidates: Sequence[Candidate]) -> NDArray[np.float64]:
+    """Place candidates by their coefficients; those of another composition are far away.
+
+    Shape: `(n_candidates, n_vectors + n_compositions)`, the last columns (if there are several compositions) one-hot.
+    """
+    vectors = sorted({vector for candidate in candidates for vector in candidate.coefficients})
+    compositions = sorted({candidate.composition for candidate in candidates})
+    columns = [[candidate.coefficients.get(vector, 0.0) for candidate in candidates] for vector in vectors]
+    if len(compositions) > 1:
+        columns += [[float(candidate.composition == name) for candidate in candidates] for name in compositions]
+    return np.array(columns).T

@@ -11,7 +11,9 @@ from rich.text import Text
 
 from mva.judging.pairing import SPLIT
 from mva.judging.win_rate import Judged, WinRate, position_bias, win_rate
+from mva.pareto.front import SMALLEST_DIFFERENCE
 from mva.records import SCHEMA_VERSION
+from mva.statistics.comparison import chance_line
 
 
 @dataclass(frozen=True)
@@ -31,16 +33,20 @@ class Match:
 
 @dataclass(frozen=True)
 class Judgement:
-    """All matches of one judge. `against` is "base" or the other run's folder."""
+    """All matches of one judge.
+
+    `against` is "base" or the other run's folder; win rates closer to 1/2 than `smallest_difference` do not matter.
+    """
 
     judge: Mapping[str, object]
     against: str
     matches: Sequence[Match]
+    smallest_difference: float = SMALLEST_DIFFERENCE
 
     def to_json(self) -> dict[str, Any]:
         """Describe it as plain data: the content of judgement.json."""
         results = [
-            {"candidate": match.candidate, "opponent": match.opponent, "value": value, **_counts(rate)}
+            {"candidate": match.candidate, "opponent": match.opponent, "value": value, **self._counts(rate)}
             for match in self.matches
             for value, rate in match.win_rates().items()
         ]
@@ -49,7 +55,8 @@ class Judgement:
             "judge": dict(self.judge),
             "against": self.against,
             "split": SPLIT,
-            "interval": "Wilson score, 95 %, over prompts",
+            "interval": "score interval with ties, 95 %, over prompts",
+            "smallest_difference": self.smallest_difference,
             "position_bias": asdict(position_bias(self._judged())),
             "problems": self.problems(),
             "results": results,
@@ -69,15 +76,26 @@ class Judgement:
         table.add_column("value")
         table.add_column("win rate (95 %)", justify="right")
         table.add_column("won/tied/lost", justify="right")
-        table.add_column("finding")
+        table.add_column("verdict")
         for match in self.matches:
             names = (match.candidate, match.label)
             for value, rate in match.win_rates().items():
                 counts = f"{rate.wins}/{rate.ties}/{rate.losses}"
                 missing = f" ({rate.no_verdict} unjudged)" if rate.no_verdict else ""
-                table.add_row(*map(Text, (*names, value, _rate(rate), counts + missing, rate.finding)))
+                finding = rate.finding(self.smallest_difference)
+                table.add_row(*map(Text, (*names, value, _rate(rate), counts + missing, finding)))
                 names = ("", "")
-        return Group(table, *(Text(line) for line in self._remarks()))
+        return Group(table, *(Text(line) for line in [*self._chance(), *self._remarks()]))
+
+    def _chance(self) -> list[str]:
+        """Say how many verdicts chance alone gives, where there are several."""
+        n = sum(len(match.win_rates()) for match in self.matches)
+        return [] if n < 2 else [chance_line(n)]
+
+    def _counts(self, rate: WinRate) -> dict[str, Any]:
+        low, high = rate.interval or (None, None)
+        finding = rate.finding(self.smallest_difference)
+        return {"win_rate": rate.rate, "low": low, "high": high, "n": rate.n, "finding": finding, **asdict(rate)}
 
     def _remarks(self) -> list[str]:
         bias, lines = position_bias(self._judged()), []
@@ -89,12 +107,6 @@ class Judgement:
 
     def _judged(self) -> list[Judged]:
         return [one for match in self.matches for one in match.judged]
-
-
-def _counts(rate: WinRate) -> dict[str, Any]:
-    low, high = rate.interval or (None, None)
-    found = {"win_rate": rate.rate, "low": low, "high": high, "n": rate.n, "finding": rate.finding}
-    return {**found, **asdict(rate)}
 
 
 def _rate(rate: WinRate) -> str:

@@ -5,28 +5,23 @@
 A pair is won or lost only if both orders say so; orders that disagree, or agree on a tie, are a tie. Pairs without a
 verdict in either order are left out of n and counted apart. Equal texts are a tie and nobody is asked.
 
-The 95 % interval is Wilson's score interval with the win rate p as the proportion:
-
-    (p + z^2 / 2n +- z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n),    z = 1.96
-
-An outcome in {0, 1/2, 1} with mean p has a variance of at most p (1 - p): with ties the interval is too wide rather
-than too narrow, and it never shrinks to a point, as a bootstrap of few or unanimous prompts does.
-Source: Wilson 1927, J. Am. Stat. Assoc. 22; asking in both orders: Zheng et al. 2023, arXiv 2306.05685, Sec. 3.4.
+The interval is `mva.statistics.proportions`', which knows ties and never shrinks to a point. The verdict is on the win
+rate less 1/2, in the words of `mva.statistics.verdicts`. Source of asking in both orders: Zheng et al. 2023, arXiv
+2306.05685, Sec. 3.4.
 """
 
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import sqrt
 from typing import Literal
 
-from scipy.stats import norm
-
 from mva.judging.base import Answer, Judge, Question, Verdict
-from mva.pareto.bootstrap import MINIMUM_PROMPTS
+from mva.pareto.front import SMALLEST_DIFFERENCE
+from mva.statistics.estimate import Interval, Variance
+from mva.statistics.proportions import proportion_interval
+from mva.statistics.verdicts import verdict
 
 Outcome = Literal["win", "tie", "loss"]
-Finding = Literal["better", "worse", "no difference seen", "no verdict: too few prompts"]
 _OURS_FIRST: dict[Verdict, Outcome] = {"first": "win", "second": "loss", "tie": "tie"}
 _TURNED = {"first": "second", "second": "first", "tie": "tie"}
 
@@ -75,15 +70,18 @@ class WinRate:
     @property
     def interval(self) -> tuple[float, float] | None:
         """The 95 % interval."""
-        return None if self.rate is None else wilson(self.rate, self.n)
+        return None if self.rate is None else proportion_interval(self.wins + self.ties / 2, self.n, ties=self.ties)
 
-    @property
-    def finding(self) -> Finding:
-        """What may be said: something only if the interval leaves out 1/2 and there are `MINIMUM_PROMPTS` prompts."""
-        if self.interval is None or self.n < MINIMUM_PROMPTS:
-            return "no verdict: too few prompts"
+    def finding(self, smallest_difference: float = SMALLEST_DIFFERENCE) -> str:
+        """The verdict, of rates that differ from 1/2 by less than `smallest_difference` as no difference."""
+        if self.rate is None or self.interval is None:
+            return "undecided: no prompt has a verdict"
         low, high = self.interval
-        return "better" if low > 0.5 else "worse" if high < 0.5 else "no difference seen"
+        # What more prompts would bring is reckoned with the variance of the outcomes, a tie's being 0.
+        variance = max(self.rate * (1 - self.rate) - self.ties / self.n / 4, 1 / (4 * self.n)) / self.n
+        spread = Variance(variance, 0.0, 0.0, self.n - 1, self.n, 1)
+        difference = Interval(self.rate - 0.5, low - 0.5, high - 0.5, self.rate - 0.5, spread)
+        return str(verdict(difference, smallest_difference=smallest_difference))
 
 
 @dataclass(frozen=True)
@@ -133,10 +131,3 @@ def position_bias(judged: Sequence[Judged]) -> PositionBias:
         disagreeing / len(orders) if orders else None,
         decided["first"] / decided.total() if decided else None,
     )
-
-
-def wilson(rate: float, n: int, *, level: float = 0.95) -> tuple[float, float]:
-    """Bound a proportion by Wilson's score interval."""
-    z = float(norm.isf((1 - level) / 2))
-    centre, half = rate + z * z / (2 * n), z * sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
-    return max(0.0, (centre - half) / (1 + z * z / n)), min(1.0, (centre + half) / (1 + z * z / n))

@@ -10,23 +10,29 @@ from itertools import compress
 from typing import Any, Literal
 
 from mva.extrapolation.candidate import ScoredCandidate
-from mva.pareto.dominance import Floats, as_scores, membership_probability, non_dominated
+from mva.pareto.dominance import Floats, as_scores, non_dominated
 from mva.pareto.hypervolume import hypervolume, nadir
 from mva.records import SCHEMA_VERSION
 
 Scores = Mapping[str, float]
+SMALLEST_DIFFERENCE = 0.05
+"""The share of a hypervolume below which a difference does not matter, unless the user says otherwise."""
 
 
 @dataclass(frozen=True)
 class FrontPoint:
-    """A non-dominated candidate; every mapping is by value name."""
+    """A non-dominated candidate; every mapping is by value name.
+
+    `membership_probability` is how probably it is non-dominated in truth (`mva.statistics.membership`); None until that
+    is known.
+    """
 
     id: str
     coefficients: Mapping[str, float]
     composition: str
     scores: Scores
     standard_errors: Scores
-    membership_probability: float
+    membership_probability: float | None = None
     scores_held_out: Scores | None = None
     standard_errors_held_out: Scores | None = None
 
@@ -41,13 +47,23 @@ class BaseScores:
 
 
 @dataclass(frozen=True)
+class Bounds:
+    """A number of the true scores with its 95 % interval over prompts (`mva.statistics`)."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Front:
     """The non-dominated candidates with their indicators, sorted by the first value's score.
 
     `hypervolume` is that of the scores on validation prompts, `hypervolume_simplex` that of the convex combinations
     alone (None if none was scored), whose own front are the candidates `simplex`. `..._held_out` are those of the same
     points' scores on held-out prompts. All are measured from the one `reference_point`, in the rewards' own units
-    (`score_scaling` none).
+    (`score_scaling` none). These are the raw numbers, which take the best of noisy scores; `hypervolume_held_out_true`
+    estimates that of the true scores. `smallest_difference` is the share of a hypervolume that matters to the user.
     """
 
     values: tuple[str, ...]
@@ -62,6 +78,8 @@ class Front:
     simplex: tuple[str, ...] = ()
     hypervolume_simplex_held_out: float | None = None
     score_scaling: Literal["none"] = "none"
+    hypervolume_held_out_true: Bounds | None = None
+    smallest_difference: float = SMALLEST_DIFFERENCE
 
     @property
     def to_score_again(self) -> set[str]:
@@ -98,6 +116,11 @@ class Front:
             hypervolume_simplex_held_out=self._volume([by_id[one] for one in self.simplex]) if self.simplex else None,
         )
 
+    def with_certainty(self, probabilities: Mapping[str, float], held_out: Bounds) -> "Front":
+        """Add how probably each point is non-dominated, by id, and the held-out hypervolume of the true scores."""
+        points = tuple(replace(point, membership_probability=probabilities[point.id]) for point in self.points)
+        return replace(self, points=points, hypervolume_held_out_true=held_out)
+
     def _volume(self, scored: Sequence[ScoredCandidate]) -> float:
         reference = [self.reference_point[value] for value in self.values]
         return hypervolume(_matrix([one.scores for one in scored], self.values), reference)
@@ -120,6 +143,7 @@ class Front:
             )
         settings = _known(cls, record)
         base = settings.pop("base")
+        held_out = settings.pop("hypervolume_held_out_true", None)
         return cls(
             **{
                 **settings,
@@ -127,6 +151,7 @@ class Front:
                 "points": tuple(FrontPoint(**_known(FrontPoint, point)) for point in settings["points"]),
                 "simplex": tuple(settings.get("simplex", ())),
                 "base": None if base is None else BaseScores(**_known(BaseScores, base)),
+                "hypervolume_held_out_true": None if held_out is None else Bounds(**_known(Bounds, held_out)),
             }
         )
 
@@ -142,8 +167,7 @@ def select_front(
     values: Sequence[str],
     reference_point: Scores | Literal["nadir"] = "nadir",
     margin: float = 0.1,
-    draws: int = 1000,
-    seed: int = 0,
+    smallest_difference: float = SMALLEST_DIFFERENCE,
 ) -> Front:
     """Choose the non-dominated candidates. Exact ties are all kept.
 
@@ -152,8 +176,7 @@ def select_front(
         values: The values, in the order of the axes.
         reference_point: One number per value, or `nadir` (see `mva.pareto.hypervolume.nadir`).
         margin: Of `nadir`, as a share of the range of the scores.
-        draws: Monte-Carlo draws behind `membership_probability`.
-        seed: Of these draws.
+        smallest_difference: Kept for those who compare the front.
 
     Raises:
         NotFinite: If a score or a standard error is NaN or infinite.
@@ -164,12 +187,11 @@ def select_front(
             "There are no scored candidates to choose a front from: none was asked for, or all of them failed."
         )
     scores = _matrix([one.scores for one in scored], values)
-    errors = _matrix([one.standard_errors for one in scored], values)
+    _matrix([one.standard_errors for one in scored], values)
     if reference_point == "nadir":
         point, rule = nadir(scores, margin=margin), f"nadir: worst score minus {margin:g} of the range"
     else:
         point, rule = _matrix([reference_point], values)[0], "explicit"
-    member = membership_probability(scores, errors, draws=draws, seed=seed)
     simplex = [i for i, one in enumerate(scored) if one.candidate.convex]
     chosen, convex = _front_of(scores, range(len(scored))), _front_of(scores, simplex)
     return Front(
@@ -180,8 +202,9 @@ def select_front(
         hypervolume_simplex=hypervolume(scores[simplex], point) if simplex else None,
         n_candidates=len(scored),
         base=_base_scores(scored),
-        points=tuple(_front_point(scored[i], float(member[i])) for i in chosen),
+        points=tuple(_front_point(scored[i]) for i in chosen),
         simplex=tuple(scored[i].candidate.id for i in convex),
+        smallest_difference=smallest_difference,
     )
 
 
@@ -205,12 +228,11 @@ def _base_scores(scored: Sequence[ScoredCandidate]) -> BaseScores | None:
     return None if base is None else BaseScores(base.candidate.id, dict(base.scores))
 
 
-def _front_point(one: ScoredCandidate, probability: float) -> FrontPoint:
+def _front_point(one: ScoredCandidate) -> FrontPoint:
     return FrontPoint(
         id=one.candidate.id,
         coefficients=dict(one.candidate.coefficients),
         composition=one.candidate.composition,
         scores=dict(one.scores),
         standard_errors=dict(one.standard_errors),
-        membership_probability=probability,
     )

@@ -1,11 +1,12 @@
 """Indicators: how good a set of candidates is, in one number each. Scores are always maximised, shape `(n, k)`.
 
 Sets are compared on one `Yardstick`: the front of all of them together, one scale per value, one reference point.
-An indicator of noisy scores flatters its set, for it takes the best of them: see `mva.pareto.bootstrap`.
+An indicator of noisy scores flatters its set, for it takes the best of them: see `mva.statistics`.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 import moocore
@@ -14,6 +15,8 @@ from numpy.typing import ArrayLike
 
 from mva.pareto.dominance import Floats, as_scores, non_dominated
 from mva.pareto.hypervolume import hypervolume, nadir
+
+_WEIGHTS = 1024
 
 
 def additive_epsilon(scores: ArrayLike, front: ArrayLike) -> float:
@@ -90,11 +93,16 @@ def n_front_points(scores: ArrayLike) -> int:
 
 @dataclass(frozen=True)
 class Indicator:
-    """An indicator on a yardstick: `measure` takes raw scores `(n, k)`; `better` says which way is up."""
+    """An indicator on a yardstick: `measure` takes raw scores `(n, k)`; `better` says which way is up.
+
+    `at_least` is the least possible number, -inf if there is none; None for an indicator that jumps or that measures a
+    distance from a front that is itself noisy: no interval of it is known to cover (docs/statistics.md).
+    """
 
     name: str
     better: Literal["higher", "lower", "neither"]
     measure: Callable[[ArrayLike], float]
+    at_least: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,10 +143,10 @@ class Yardstick:
     def indicators(self) -> tuple[Indicator, ...]:
         """List all indicators, as functions of scores in the rewards' own units."""
         return (
-            Indicator("hypervolume", "higher", lambda s: hypervolume(self.scale(s), self.reference_point)),
+            Indicator("hypervolume", "higher", lambda s: hypervolume(self.scale(s), self.reference_point), 0.0),
             Indicator("additive epsilon", "lower", lambda s: additive_epsilon(self.scale(s), self.front)),
             Indicator("IGD+", "lower", lambda s: igd_plus(self.scale(s), self.front)),
-            Indicator("expected utility", "higher", lambda s: expected_utility(self.scale(s))),
+            Indicator("expected utility", "higher", lambda s: expected_utility(self.scale(s), draws=_WEIGHTS), -inf),
             Indicator("spread", "neither", lambda s: spread(self.scale(s))),
             Indicator("front points", "neither", n_front_points),
         )

@@ -8,13 +8,17 @@ from rich.table import Table
 from mva.analysis.comparison import Comparison
 from mva.report.style import look_of
 from mva.report.words import difference_words, interval_words
+from mva.statistics.comparison import chance_line
 
 
 def comparison_table(comparison: Comparison) -> Table:
     """Lay the comparison out for the terminal."""
+    compared = [row for row in comparison.rows if row.differences is not None]
     table = Table(
         title=f"Fronts on {comparison.n_prompts} held-out prompts, scores scaled to the joint range; 95 % intervals",
         title_justify="left",
+        caption=None if len(compared) < 2 else chance_line(len(compared)),
+        caption_justify="left",
     )
     table.add_column("method")
     table.add_column("seeds", justify="right")
@@ -22,11 +26,13 @@ def comparison_table(comparison: Comparison) -> Table:
     for name, better in comparison.better.items():
         table.add_column(escape(name) if better == "neither" else f"{escape(name)}\n({better} is better)")
     table.add_column("hypervolume against the first")
+    table.add_column("of all at once")
     for row in comparison.rows:
         cells = [interval_words(interval) for interval in row.indicators.values()]
-        difference = difference_words(row.differences["hypervolume"] if row.differences else None)
+        difference = row.differences["hypervolume"] if row.differences else None
+        said = difference_words(difference), "-" if difference is None else str(difference.simultaneous)
         cost = f"{row.pairs:.0f}, {row.seconds:.0f}"
-        table.add_row(escape(row.label), str(row.n_seeds), cost, *cells, difference)
+        table.add_row(escape(row.label), str(row.n_seeds), cost, *cells, *said)
     return table
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from mva.analysis.choice import Gain, balanced, gains
+from mva.analysis.choice import Gain, balanced, gain_of, gains
 from mva.analysis.front_view import CandidateView, FrontView
 from mva.analysis.warnings import NORM_KEPT, WEAK_REWARD
 from mva.report.tables import export_command
@@ -65,10 +65,9 @@ def _penalty(run: RunFiles) -> Card:
         return Card(question, "Not measured.", ("The run has no two vectors whose dependence was measured.",))
     reasons = list(_dependence(run.dependence["pairs"]))
     for value, kept in run.preservation.items():
-        gain = Gain(kept["difference"], kept["low"], kept["high"], kept["n_prompts"])
         reasons.append(
             f"The vector of {value} has {kept['norm'] / kept['norm_independent']:.0%} of the norm that it has without "
-            f"the penalty, and a score of its own value that differs by {gain_words(gain)}."
+            f"the penalty, and a score of its own value that differs by {gain_words(gain_of(kept))}."
         )
     if not run.preservation:
         return Card(question, "No vector was compared with training without it.", tuple(reasons))

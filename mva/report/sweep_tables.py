@@ -13,6 +13,7 @@ from mva.analysis.facets import NOT_SET, facets, settings_of, short_names
 from mva.analysis.sweep_view import JobFront, JointFront, SweepView
 from mva.report.words import difference_words, interval_words, score_words
 from mva.runs.sweep_folder import Job
+from mva.statistics.comparison import chance_line
 
 APART = (
     "These jobs were not scored by the same rewards (another seed, other data or other values give other reward "
@@ -57,7 +58,7 @@ def sweep_summary(view: SweepView) -> RenderableType:
         parts.append(f"[yellow]Note:[/] {APART}")
     for front in view.fronts:
         if rows := setting_rows(front):
-            parts += [_setting_table(rows), ""]
+            parts += [_setting_table(rows), *_many(rows), ""]
         parts.append(
             f"Joint front of {escape(' and '.join(front.values))}: hypervolume [bold]{front.hypervolume:.4g}[/], "
             f"{len(front.members)} points of {len(front.jobs)} jobs. {escape(measured_from(front))}"
@@ -66,6 +67,15 @@ def sweep_summary(view: SweepView) -> RenderableType:
         parts.append(_failures(view.failed))
     parts.append(f"Everything is in [bold]{escape(str(view.folder))}[/]: report.html, front.png, sweep.json")
     return Group(*parts)
+
+
+def _many(rows: Sequence[SettingRow]) -> list[str]:
+    """Say of several comparisons what chance alone would give, and which hold all at once."""
+    compared = [(row.label, row.difference) for row in rows if row.difference is not None]
+    if len(compared) < 2:
+        return []
+    sure = [label for label, difference in compared if difference.simultaneous.word in ("better", "worse")]
+    return [f"{chance_line(len(compared))} All at once hold: {escape(', '.join(sure)) or 'none'} (Holm)."]
 
 
 def measured_from(front: JointFront) -> str:

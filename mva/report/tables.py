@@ -10,7 +10,7 @@ from rich.text import Text
 
 from mva.analysis.front_view import FrontView
 from mva.analysis.warnings import warnings
-from mva.report.words import score_words
+from mva.report.words import probability_words, score_words
 from mva.runs.run_folder import RunFiles
 from mva.shell import command_line, override
 
@@ -82,8 +82,14 @@ def summary(run: RunFiles, view: FrontView) -> RenderableType:
         "box, on held-out prompts": front.hypervolume_held_out,
         "simplex, held-out": front.hypervolume_simplex_held_out,
     }
+    true = front.hypervolume_held_out_true
     shown = "   ".join(f"{name} [bold]{volume:.4g}[/]" for name, volume in volumes.items() if volume is not None)
     parts.append(f"Hypervolume: {shown}   ({front.n_candidates} candidates)")
+    if true is not None:
+        parts.append(
+            f"Without the luck of the best: [bold]{true.estimate:.4g}[/] on held-out prompts "
+            f"(95 % interval {true.low:.3g} to {true.high:.3g})"
+        )
     parts += [escape(_reward_line(value, reward)) for value, reward in run.rewards.items()]
     parts += [escape(_dependence_line(pair)) for pair in run.dependence.get("pairs", ())]
     parts += [f"[yellow]Warning:[/] {escape(text)}" for text in warnings(run)]
@@ -123,7 +129,10 @@ def _front_table(view: FrontView) -> Table:
     probabilities = {point.id: point.membership_probability for point in view.front.points}
     for c in view.on_front:
         table.add_row(
-            escape(c.id), escape(c.label), *(score_words(c, v) for v in view.values), f"{probabilities[c.id]:.2f}"
+            escape(c.id),
+            escape(c.label),
+            *(score_words(c, v) for v in view.values),
+            probability_words(probabilities[c.id]),
         )
     return table
 

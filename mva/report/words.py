@@ -2,7 +2,8 @@
 
 from mva.analysis.choice import Gain
 from mva.analysis.front_view import CandidateView
-from mva.pareto.bootstrap import Difference, Interval
+from mva.statistics.comparison import Difference
+from mva.statistics.estimate import Interval
 
 
 def score_words(candidate: CandidateView, value: str) -> str:
@@ -11,8 +12,10 @@ def score_words(candidate: CandidateView, value: str) -> str:
     return f"{candidate.scores[value]:.2f} ± {candidate.errors[value]:.2f}{held_out}"
 
 
-def interval_words(interval: Interval) -> str:
-    """Say an estimate with its interval."""
+def interval_words(interval: Interval | float) -> str:
+    """Say an estimate with its interval; a plain number is one that has none."""
+    if not isinstance(interval, Interval):
+        return f"{interval:.3g}"
     return f"{interval.estimate:.3g} ({interval.low:.3g} to {interval.high:.3g})"
 
 
@@ -26,10 +29,16 @@ def difference_words(difference: Difference | None) -> str:
 
 def gain_words(gain: Gain) -> str:
     """Say a candidate's difference from the base, or a vector's from another, with its interval and its verdict."""
-    verdict = "better" if gain.low > 0 else "worse" if gain.high < 0 else "undecided"
-    return f"{gain.difference:+.2f} ({gain.low:+.2f} to {gain.high:+.2f}, {verdict})"
+    return f"{gain.difference:+.2f} ({gain.low:+.2f} to {gain.high:+.2f}: {gain.verdict})"
 
 
-def on_front_words(probability: float) -> str:
+def probability_words(probability: float | None) -> str:
+    """Say a probability; `-` where it is not known."""
+    return "-" if probability is None else f"{probability:.2f}"
+
+
+def on_front_words(probability: float | None) -> str:
     """Say how probably a candidate is on the front."""
-    return f"With these prompts' noise it is on the front with a probability of {probability:.0%}."
+    if probability is None:
+        return "How probably it is on the front is not known."
+    return f"It is truly on the front with a probability of {probability:.0%}."

@@ -4,16 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from scipy.stats import norm
 from torch import Tensor
 
 from mva.data.preference import PreferencePair
 from mva.rewards.base import Reward
+from mva.statistics.proportions import proportion_interval
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """The share of pairs whose chosen response gets the higher score, with its 95 % Wilson interval."""
+    """The share of pairs whose chosen response gets the higher score, with its 95 % interval."""
 
     accuracy: float
     n_pairs: int
@@ -37,13 +37,7 @@ def held_out_accuracy(reward: Reward, pairs: Sequence[PreferencePair]) -> Agreem
     if not pairs:
         raise ValueError("The accuracy of a reward needs at least one preference pair.")
     chosen, rejected = score_pairs(reward, pairs).unbind(1)
-    agreeing = float((chosen > rejected).sum() + 0.5 * (chosen == rejected).sum())
-    low, high = _wilson_interval(agreeing, len(pairs))
+    ties = int((chosen == rejected).sum())
+    agreeing = float((chosen > rejected).sum()) + 0.5 * ties
+    low, high = proportion_interval(agreeing, len(pairs), ties=ties)
     return Agreement(accuracy=agreeing / len(pairs), n_pairs=len(pairs), low=low, high=high)
-
-
-def _wilson_interval(successes: float, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
-    z = float(norm.ppf(0.5 + confidence / 2))
-    centre = (successes + z**2 / 2) / (n + z**2)
-    half = z / (n + z**2) * (successes * (n - successes) / n + z**2 / 4) ** 0.5
-    return max(0.0, centre - half), min(1.0, centre + half)

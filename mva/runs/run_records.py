@@ -76,7 +76,8 @@ _PRESERVED = fields(
         "difference": number,
         "n_prompts": count,
         **_INTERVAL,
-    }
+    },
+    {"verdict": text},
 )
 _VALUE_DATA = fields(
     {
@@ -84,6 +85,7 @@ _VALUE_DATA = fields(
     },
     {"longer_is_chosen": number, "problems": named(count), "fingerprint": text},
 )
+_BOUNDS = fields({"estimate": number, **_INTERVAL})
 _POINT = fields(
     {
         "id": text,
@@ -91,9 +93,12 @@ _POINT = fields(
         "composition": text,
         "scores": _BY_VALUE,
         "standard_errors": _BY_VALUE,
-        "membership_probability": number,
     },
-    {"scores_held_out": maybe(_BY_VALUE), "standard_errors_held_out": maybe(_BY_VALUE)},
+    {
+        "membership_probability": maybe(number),
+        "scores_held_out": maybe(_BY_VALUE),
+        "standard_errors_held_out": maybe(_BY_VALUE),
+    },
 )
 _BASE = fields({"id": text, "scores": _BY_VALUE}, {"scores_held_out": maybe(_BY_VALUE)})
 
@@ -127,6 +132,8 @@ RECORDS: Mapping[str, RecordShape] = {
             "hypervolume_simplex_held_out": maybe(number),
             "simplex": list_of(text),
             "score_scaling": text,
+            "hypervolume_held_out_true": maybe(_BOUNDS),
+            "smallest_difference": number,
         },
     ),
     "interference": RecordShape({"pairs": _same_panels}, {}),

@@ -130,8 +130,8 @@ def test_jobs_that_differ_in_their_seed_alone_are_one_setting_by_hand(seeds_of_t
     assert [row.held_out.estimate for row in (none, strong)] == pytest.approx([2.0, 6.0])
     assert none.difference is None
     assert strong.difference.interval.estimate == pytest.approx(4.0)
-    assert strong.difference.verdict == "real"
-    assert setting_cells(strong) == ["2", "7", "6 (6 to 6)", "+4 (4 to 4): real"]
+    assert strong.difference.verdict.word == "better"
+    assert setting_cells(strong) == ["2", "7", "6 (6 to 6)", "+4 (4 to 4): better"]
 
 
 def test_settings_have_one_colour_and_are_in_the_page_the_record_and_the_terminal(seeds_of_two_settings):
@@ -142,8 +142,8 @@ def test_settings_have_one_colour_and_are_in_the_page_the_record_and_the_termina
         "Plotly draws one of points with equal ids"
     )
     (front,) = json.loads((seeds_of_two_settings / "sweep.json").read_text())["fronts"]
-    assert front["settings"][1]["difference_held_out"]["verdict"] == "real"
-    assert "+4 (4 to 4): real" in (seeds_of_two_settings / "report.html").read_text()
+    assert front["settings"][1]["difference_held_out"]["verdict"] == "better"
+    assert "+4 (4 to 4): better" in (seeds_of_two_settings / "report.html").read_text()
     console = Console(width=80, record=True, file=io.StringIO())
     console.print(sweep_summary(view))
     said = console.export_text()

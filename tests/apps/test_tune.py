@@ -42,7 +42,7 @@ def write_run(folder, size, *, reference, key):
             for omega, scores in fronts
         ]  # fmt: skip
         ledger.add_scored(scored[split], key="k")
-    front = select_front(scored["validation"], values=values, reference_point=reference, draws=10)
+    front = select_front(scored["validation"], values=values, reference_point=reference)
     write_json(folder / "front.json", front.with_held_out(scored["test"]).to_json())
     reward = {"kind": "FittedHead", "key": key, "accuracy": 0.8, "low": 0.7, "high": 0.9, "n_pairs": 9}
     write_json(folder / "rewards.json", {"schema_version": 1, "rewards": dict.fromkeys(values, reward)})

@@ -40,7 +40,7 @@ def write_scored_run():
         }
         for some in scored.values():
             Ledger(folder).add_scored(some, key="k")
-        front = select_front(scored["validation"], values=values, draws=10).with_held_out(scored["test"])
+        front = select_front(scored["validation"], values=values).with_held_out(scored["test"])
         pairs = [
             {"estimator": "Correlation", "view": "update", "first": first, "second": second, "z": 0.0,
              "dependence": dependence, "independent_training": 2 * dependence, "chance_mean": 0.0, "chance_sd": 1.0}

@@ -105,7 +105,7 @@ def test_vectors_tell_dependence_and_what_the_penalty_did_to_the_second_one(scri
 
 def test_a_penalty_is_held_against_none_on_the_seeds_that_both_have(script, model, monkeypatch):
     module = script("architectures")
-    monkeypatch.setattr(module, "whole_table", lambda without, penalised, _bootstrap: (without, penalised))
+    monkeypatch.setattr(module, "whole_table", lambda without, penalised: (without, penalised))
     runs = model.runs()
     found = module.designs(runs)
     assert found.keys() == {"correlation"}

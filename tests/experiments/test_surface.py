@@ -13,7 +13,6 @@ from mva.analysis.surface import ALL, surfaces
 from mva.data.preference import user_prompt
 from mva.evaluation.ledger import Generation, Ledger
 from mva.extrapolation.candidate import Candidate, ScoredCandidate
-from mva.pareto.bootstrap import Bootstrap
 from mva.pareto.front import select_front
 from mva.pareto.hypervolume import hypervolume
 from mva.records import write_json
@@ -22,7 +21,6 @@ from mva.runs.sweep_folder import Outcome
 
 VALUES = ("helpful", "harmless")
 FINE = "first pour the water and then add two spoons"
-FEW = Bootstrap(draws=50)
 
 
 def script(name):
@@ -111,10 +109,10 @@ def test_failure_signatures_find_every_failure_where_it_was_put(tmp_path, grid_r
 
     kept = record["over_decorrelation"]["harmless"]
     assert kept["norm_kept"] == pytest.approx(2.0 / 2.5)
-    assert (kept["difference"], kept["verdict"]) == (-0.1, "no difference seen")
+    assert (kept["difference"], kept["verdict"]) == (-0.1, "-")
     lost = record["interference"]
     assert lost["helpful"]["difference"] == pytest.approx(-0.5)
-    assert lost["helpful"]["verdict"] == "real"
+    assert lost["helpful"]["verdict"] == "worse"
     assert lost["harmless"]["difference"] == pytest.approx(0)
 
     rays = record["rays"]
@@ -161,7 +159,8 @@ TWO_BY_TWO = script("two_by_two")
 
 
 def constant(*points, n_prompts=12):
-    return np.repeat(np.array(points, dtype=float)[:, None], n_prompts, axis=1)
+    rewards = np.repeat(np.array(points, dtype=float)[:, None], n_prompts, axis=1)
+    return TWO_BY_TWO.Scored(np.array(points, dtype=float), rewards)
 
 
 def test_effects_are_differences_of_hypervolumes_and_the_interaction_their_difference():
@@ -172,10 +171,11 @@ def test_effects_are_differences_of_hypervolumes_and_the_interaction_their_diffe
         ("penalty", "simplex"): [constant([0.5, 0.5])],
         ("penalty", "box"): [constant([0.5, 0.5], [1.0, 1.0])],
     }
-    whole = TWO_BY_TWO.measure(found, FEW, TWO_BY_TWO.whole_hypervolume)
+    whole = TWO_BY_TWO.measure(found, TWO_BY_TWO.whole_hypervolume)
     cells = {name: cell["estimate"] for name, cell in whole["cells"].items()}
     assert cells == pytest.approx(
-        {"no penalty, simplex": 0.25, "no penalty, box": 0.81, "penalty, simplex": 0.36, "penalty, box": 1.21}
+        {"no penalty, simplex": 0.25, "no penalty, box": 0.81, "penalty, simplex": 0.36, "penalty, box": 1.21},
+        rel=1e-3,
     )
     effects = {name: effect["estimate"] for name, effect in whole["effects"].items()}
     assert effects == pytest.approx(
@@ -185,9 +185,10 @@ def test_effects_are_differences_of_hypervolumes_and_the_interaction_their_diffe
             "decorrelation, simplex": 0.11,
             "decorrelation, box": 0.40,
             "interaction": 0.29,
-        }
+        },
+        abs=2e-3,
     )
-    assert {effect["verdict"] for effect in whole["effects"].values()} == {"real"}
+    assert {effect["verdict"] for effect in whole["effects"].values()} == {"better"}
 
 
 def test_few_prompts_give_no_verdict():
@@ -195,8 +196,8 @@ def test_few_prompts_give_no_verdict():
         cell: [constant([0.4 + k, 0.4], n_prompts=9)]
         for k, cell in enumerate(product(TWO_BY_TWO.PENALTIES, TWO_BY_TWO.REGIONS))
     }
-    effects = TWO_BY_TWO.measure(found, FEW, TWO_BY_TWO.whole_hypervolume)["effects"]
-    assert {effect["verdict"] for effect in effects.values()} == {"no verdict: too few samples"}
+    effects = TWO_BY_TWO.measure(found, TWO_BY_TWO.whole_hypervolume)["effects"]
+    assert all(effect["verdict"].startswith("undecided") for effect in effects.values())
 
 
 def test_of_as_many_candidates_as_there_are_the_mean_hypervolume_is_the_hypervolume():
@@ -230,15 +231,14 @@ def sweep(tmp_path, grid_run):
 def test_cells_hold_the_simplex_and_the_box_scaled_to_the_range_of_both_halves(sweep):
     halves = zip(*TWO_BY_TWO.halves(sweep), strict=True)
     found = TWO_BY_TWO.cells([tuple(map(TWO_BY_TWO.on_validation, pair)) for pair in halves])
-    assert {cell: [len(run) for run in runs] for cell, runs in found.items()} == {
+    assert {cell: [len(scored.rewards) for scored in seeds] for cell, seeds in found.items()} == {
         (p, r): [3, 3] if r == "simplex" else [9, 9] for p, r in product(TWO_BY_TWO.PENALTIES, TWO_BY_TWO.REGIONS)
     }
-    scores = np.concatenate([found[p, "box"][0].mean(axis=1) for p in TWO_BY_TWO.PENALTIES])
+    scores = np.concatenate([found[p, "box"][0].rewards.mean(axis=1) for p in TWO_BY_TWO.PENALTIES])
     np.testing.assert_allclose([scores.min(axis=0), scores.max(axis=0)], [[0, 0], [1, 1]], atol=1e-12)
 
 
-def test_the_whole_table_of_a_sweep_is_written_and_says_how_sure_it_is(sweep, run_main, monkeypatch):
-    monkeypatch.setattr(TWO_BY_TWO, "BOOTSTRAP", FEW)
+def test_the_whole_table_of_a_sweep_is_written_and_says_how_sure_it_is(sweep, run_main):
     said = run_main(TWO_BY_TWO, sweep)
     record = json.loads((sweep / "two_by_two.json").read_text())
     assert (record["seeds"], record["prompts"]) == (2, {"validation": 12, "test": 12})

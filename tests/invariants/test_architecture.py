@@ -8,8 +8,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "mva"
 ORDER = [
-    "data", "models", "estimators", "objectives", "training", "composition", "policies", "extrapolation", "search",
-    "rewards", "evaluation", "pareto", "tracking", "judging", "runs", "analysis", "report", "serving", "experiment", "preflight", "diagnostics", "pipeline", "apps",
+    "data", "models", "estimators", "objectives", "training", "composition", "policies", "extrapolation", "pareto",
+    "statistics", "search", "rewards", "evaluation", "tracking", "judging", "runs", "analysis", "report", "serving", "experiment", "preflight", "diagnostics", "pipeline", "apps",
 ]  # fmt: skip
 FOUNDATION = {
     "checks",

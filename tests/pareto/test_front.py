@@ -4,7 +4,7 @@ import pytest
 
 from mva.extrapolation.candidate import Candidate, ScoredCandidate
 from mva.pareto.dominance import NotFinite
-from mva.pareto.front import Front, select_front
+from mva.pareto.front import Bounds, Front, select_front
 
 VALUES = ("helpful", "harmless")
 
@@ -29,7 +29,7 @@ ORIGIN = {"helpful": 0.0, "harmless": 0.0}
 
 
 def front(candidates=STAIRCASE, **options):
-    return select_front(candidates, values=VALUES, **{"reference_point": ORIGIN, "draws": 20, **options})
+    return select_front(candidates, values=VALUES, **{"reference_point": ORIGIN, **options})
 
 
 def test_keeps_the_non_dominated_candidates_in_the_order_of_the_first_value():
@@ -62,15 +62,13 @@ def test_the_base_is_the_candidate_without_any_vector():
     assert front(STAIRCASE[:3]).base is None
 
 
-def test_membership_falls_for_a_candidate_that_noise_could_dominate():
-    noisy = [
-        scored((1.0, 0.0), (3.0, 1.0), errors=(0.1, 0.1)),
-        scored((0.0, 1.0), (1.0, 3.0), errors=(0.1, 0.1)),
-        scored((0.5, 0.5), (1.01, 2.99), errors=(0.1, 0.1)),
-    ]
-    probability = {point.scores["helpful"]: point.membership_probability for point in front(noisy, draws=500).points}
-    assert probability[3.0] == 1
-    assert 0.6 < probability[1.01] < 0.9
+def test_certainty_is_added_by_id_and_survives_json():
+    chosen = front()
+    probabilities = {point.id: 0.25 * number for number, point in enumerate(chosen.points)}
+    certain = chosen.with_certainty({**probabilities, "another": 1.0}, Bounds(2.0, 1.5, 2.5))
+    assert [point.membership_probability for point in certain.points] == [0.0, 0.25, 0.5]
+    assert Front.from_json(json.loads(json.dumps(certain.to_json()))) == certain
+    assert all(point.membership_probability is None for point in chosen.points)
 
 
 def test_exact_ties_are_all_members():
@@ -79,7 +77,7 @@ def test_exact_ties_are_all_members():
 
 def test_a_front_of_one_value_is_its_best_candidate():
     candidates = [scored((w,), (s,), errors=(0.0,), values=("kind",)) for w, s in ((0.0, 1.0), (0.5, 3.0), (1.0, 2.0))]
-    chosen = select_front(candidates, values=("kind",), reference_point={"kind": 1.0}, draws=2)
+    chosen = select_front(candidates, values=("kind",), reference_point={"kind": 1.0})
     assert [point.scores["kind"] for point in chosen.points] == [3.0]
     assert chosen.hypervolume == pytest.approx(2)
     assert chosen.hypervolume_simplex == pytest.approx(1)
@@ -136,7 +134,7 @@ def test_the_stored_form_has_the_documented_keys():
     assert set(record) == {
         "schema_version", "values", "reference_point", "reference_point_rule", "score_scaling", "hypervolume",
         "hypervolume_held_out", "hypervolume_simplex", "hypervolume_simplex_held_out", "simplex", "n_candidates",
-        "base", "points",
+        "base", "points", "hypervolume_held_out_true", "smallest_difference",
     }  # fmt: skip
     assert set(record["points"][0]) == {
         "id", "coefficients", "composition", "scores", "standard_errors", "scores_held_out",

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from mva.analysis.choice import Gain, balanced, gains
+from mva.analysis.choice import Gain, balanced, gain_of, gains
 from mva.analysis.front_view import front_view
 from mva.report.first_screen import first_screen
 from mva.report.page import write_report
@@ -45,9 +45,9 @@ def test_gains_are_paired_differences_from_the_base_on_held_out_prompts(run):
 @pytest.mark.parametrize(
     ("gain", "words"),
     [
-        (Gain(0.5, 0.1, 0.9, 24), "+0.50 (+0.10 to +0.90, better)"),
-        (Gain(-0.5, -0.9, -0.1, 24), "-0.50 (-0.90 to -0.10, worse)"),
-        (Gain(0.5, -0.1, 1.1, 24), "+0.50 (-0.10 to +1.10, undecided)"),
+        (Gain(0.5, 0.1, 0.9, 24, "better"), "+0.50 (+0.10 to +0.90: better)"),
+        (Gain(-0.5, -0.9, -0.1, 24, "worse"), "-0.50 (-0.90 to -0.10: worse)"),
+        (gain_of({"difference": 0.5, "low": -0.1, "high": 1.1, "n_prompts": 24}), "+0.50 (-0.10 to +1.10: undecided)"),
     ],
 )
 def test_a_difference_is_said_with_what_it_decides(gain, words):
@@ -62,7 +62,7 @@ def test_the_four_questions_are_answered_in_order_and_with_the_runs_numbers(run)
     assert "the base" in sure.answer
     assert "Dependence by HSIC: 0.01, 0.02 without the penalty, 0.011 by chance." in penalty.reasons
     assert any(
-        "80% of the norm" in reason and "-0.10 (-0.30 to +0.10, undecided)" in reason for reason in penalty.reasons
+        "80% of the norm" in reason and "-0.10 (-0.30 to +0.10: undecided)" in reason for reason in penalty.reasons
     )
     assert surer.answer == "Better rewards, then more prompts.", "the reward of helpful agrees with 55 % of its pairs"
     assert any("evaluation.n_validation_prompts=80" in reason for reason in surer.reasons)

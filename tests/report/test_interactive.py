@@ -21,7 +21,9 @@ def traces(front):
 
 def test_a_runs_front_has_bars_of_its_intervals_and_its_held_out_scores_beside_it(run):
     drawn = traces(run)
-    assert list(drawn["front"].error_x.array) == pytest.approx([1.96 * 0.08] * len(run.members))
+    assert list(drawn["front"].error_x.array) == pytest.approx([2.093024 * 0.08] * len(run.members)), (
+        "Student's t of 20 prompts"
+    )
     assert list(drawn["front, held-out prompts"].ids) == list(drawn["front"].ids)
     moved = [before - after for before, after in zip(drawn["front"].x, drawn["front, held-out prompts"].x, strict=True)]
     assert moved == pytest.approx([0.05] * len(moved)), "the fixture's held-out scores are lower by 0.05"

@@ -124,7 +124,16 @@ def hand_made(points, *, reference):
     )  # fmt: skip
     views = tuple(
         CandidateView(
-            name, "front", {}, dict(zip("xy", xy, strict=True)), {}, None, on_front=True, convex=False, sample=""
+            name,
+            "front",
+            {},
+            dict(zip("xy", xy, strict=True)),
+            {},
+            None,
+            on_front=True,
+            convex=False,
+            sample="",
+            n_prompts=24,
         )
         for name, xy in points.items()
     )

@@ -1,0 +1,38 @@
+"""How sure a front is: what its candidates' rewards say of their true scores."""
+
+from collections.abc import Sequence
+
+from mva.evaluation.evaluator import Evaluator
+from mva.extrapolation.candidate import ScoredCandidate, coordinates
+from mva.pareto.front import Bounds, Front
+from mva.pareto.hypervolume import hypervolume
+from mva.statistics.estimate import interval
+from mva.statistics.membership import membership
+from mva.statistics.posterior import ScorePosterior
+
+
+def with_certainty(
+    front: Front,
+    scored: Sequence[ScoredCandidate],
+    validation: Evaluator,
+    scored_held_out: Sequence[ScoredCandidate],
+    held_out: Evaluator,
+) -> Front:
+    """Add the probabilities of being on the front (validation prompts) and the true hypervolume (held-out prompts).
+
+    `scored` are all candidates, `scored_held_out` at least the front's, each with the evaluator that scored it.
+    """
+    probabilities = membership(
+        coordinates([each.candidate for each in scored]), validation.rewards_array(scored, front.values)
+    )
+    ids = {point.id for point in front.points}
+    members = [each for each in scored_held_out if each.candidate.id in ids]
+    posterior = ScorePosterior.of(
+        coordinates([each.candidate for each in members]), held_out.rewards_array(members, front.values)
+    )
+    point = [front.reference_point[value] for value in front.values]
+    volume = interval([posterior.estimate(lambda scores: hypervolume(scores, point))], at_least=0.0)
+    return front.with_certainty(
+        {each.candidate.id: float(p) for each, p in zip(scored, probabilities, strict=True)},
+        Bounds(volume.estimate, volume.low, volume.high),
+    )
