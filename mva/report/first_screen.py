@@ -103,14 +103,11 @@ def _surer(run: RunFiles, view: FrontView) -> Card:
 def _against_the_base(found: Mapping[str, Gain]) -> str:
     if not found:
         return "The base was not scored on held-out prompts."
-    better = [value for value, gain in found.items() if gain.low > 0]
-    worse = [value for value, gain in found.items() if gain.high < 0]
-    parts = [f"better than the base in {' and '.join(better)}"] if better else []
-    parts += [f"worse in {' and '.join(worse)}"] if worse else []
-    undecided = [value for value in found if value not in (*better, *worse)]
-    parts += [f"undecided in {' and '.join(undecided)}"] if undecided else []
-    sentence = ", ".join(parts)
-    return f"{sentence[:1].upper()}{sentence[1:]}."
+    said: dict[str, list[str]] = {}
+    for value, gain in found.items():
+        said.setdefault(gain.verdict.partition(",")[0], []).append(value)
+    parts = [f"{verdict} in {' and '.join(values)}" for verdict, values in said.items()]
+    return f"Against the base: {', '.join(parts)}."
 
 
 def _dependence(pairs: Sequence[Record]) -> Iterator[str]:
