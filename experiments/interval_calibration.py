@@ -72,7 +72,7 @@ class Tally:
     means: list[tuple[float, ...]] = field(default_factory=list)
     pairs: dict[str, list[tuple[float, ...]]] = field(default_factory=lambda: defaultdict(list))
     table: dict[str, list[tuple[float, ...]]] = field(default_factory=lambda: defaultdict(list))
-    said: list[Floats] = field(default_factory=list)
+    claimed: list[Floats] = field(default_factory=list)
     noisy: list[Floats] = field(default_factory=list)
     true: list[Floats] = field(default_factory=list)
 
@@ -145,7 +145,7 @@ def _memberships(tally: Tally, setting: Setting, run: Run, generator: np.random.
     rewards = run.validation
     if setting.cluster > 1:
         rewards = by_cluster(rewards, [str(p // setting.cluster) for p in range(setting.n_prompts)])
-    tally.said.append(membership(run.coefficients, rewards))
+    tally.claimed.append(membership(run.coefficients, rewards))
     scores = rewards.mean(axis=1)
     errors = rewards.std(axis=1, ddof=1) / rewards.shape[1] ** 0.5
     draws = scores + errors * generator.standard_normal((200, *scores.shape))
@@ -157,16 +157,19 @@ def summary(tally: Tally) -> dict[str, float]:
     """The shares and biases that the table shows."""
     low, high, truth, value, raw = np.array(tally.runs).T
     mean_low, mean_high, mean_truth = np.array(tally.means).T
-    said, noisy, true = map(np.concatenate, (tally.said, tally.noisy, tally.true))
-    bins = np.clip(np.digitize(said, BINS) - 1, 0, len(BINS) - 2)
+    claimed, noisy, true = map(np.concatenate, (tally.claimed, tally.noisy, tally.true))
+    bins = np.clip(np.digitize(claimed, BINS) - 1, 0, len(BINS) - 2)
     filled = [number for number in range(len(BINS) - 1) if (bins == number).sum() >= FEWEST]
     result = {
         "run covers": _covers(low, high, truth),
         "mean covers": _covers(mean_low, mean_high, mean_truth),
         "bias, raw": float((raw - truth).mean() / truth.mean()),
         "bias": float((value - truth).mean() / truth.mean()),
-        "gap": max(abs(float(said[bins == number].mean() - true[bins == number].mean())) for number in filled),
-        "Brier": float(((said - true) ** 2).mean() / ((noisy - true) ** 2).mean()),
+        "gap": max(
+            (abs(float(claimed[bins == number].mean() - true[bins == number].mean())) for number in filled),
+            default=float("nan"),
+        ),
+        "Brier": float(((claimed - true) ** 2).mean() / ((noisy - true) ** 2).mean()),
     }
     for name, rows in (("pair", tally.pairs), ("table", tally.table)):
         for kind in ("equal", "better"):

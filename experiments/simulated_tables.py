@@ -86,16 +86,16 @@ def coefficients(levels: int, n_values: int) -> Floats:
     return np.stack(np.meshgrid(*[axis] * n_values, indexing="ij"), axis=-1).reshape(-1, n_values)
 
 
-def true_scores(place: World, omegas: Floats) -> Floats:
+def true_scores(setup: World, omegas: Floats) -> Floats:
     """The formula above. Shape: `(n, k)`."""
-    gains = place.gain * (1 - np.exp(-place.rate * omegas)) / (1 - np.exp(-place.rate))
+    gains = setup.gain * (1 - np.exp(-setup.rate * omegas)) / (1 - np.exp(-setup.rate))
     others = (omegas.sum(axis=1, keepdims=True) - omegas) / max(1, omegas.shape[1] - 1)
-    return np.asarray(gains - place.interference * others * (0.4 + 0.6 * omegas))
+    return np.asarray(gains - setup.interference * others * (0.4 + 0.6 * omegas))
 
 
 def table(setting: Setting, number: int, generator: Generator) -> list[list[Run]]:
     """Simulate a table of methods, one list of seeds each; the last `n_better` methods are better than the first."""
-    place, k = world(number, setting.n_values), setting.n_values
+    setup, k = world(number, setting.n_values), setting.n_values
     shared = generator.standard_normal((setting.n_seeds, 2, k))
     prompts = [_noise(setting, generator, 1) for _ in range(2)]
     methods = []
@@ -105,38 +105,38 @@ def table(setting: Setting, number: int, generator: Generator) -> list[list[Run]
         better = method >= setting.n_methods - setting.n_better
         omegas = coefficients(setting.levels_of(method), k)
         methods.append(
-            [_run(setting, varied(place, effect, better=better), omegas, prompts, own, generator) for effect in mixed]
+            [_run(setting, varied(setup, effect, better=better), omegas, prompts, own, generator) for effect in mixed]
         )
     return methods
 
 
-def varied(place: World, effect: Floats, *, better: bool) -> World:
+def varied(setup: World, effect: Floats, *, better: bool) -> World:
     """A seed's world, or a better method's. Shape: `effect` `(2, k)`, standard normal."""
-    gain = place.gain * np.exp(_SPREAD * effect[0]) * (1.15 if better else 1)
-    return World(gain, place.rate, place.interference * np.exp(_SPREAD * effect[1]) * (0.8 if better else 1))
+    gain = setup.gain * np.exp(_SPREAD * effect[0]) * (1.15 if better else 1)
+    return World(gain, setup.rate, setup.interference * np.exp(_SPREAD * effect[1]) * (0.8 if better else 1))
 
 
 def true_fronts(setting: Setting, number: int, method: int, *, draws: int = 300) -> Iterator[Floats]:
     """True scores of the fronts that a method hands over, seed after seed: what its mean indicator is the mean of."""
     generator = np.random.default_rng([7, number, method])
-    place, better = world(number, setting.n_values), method >= setting.n_methods - setting.n_better
+    setup, better = world(number, setting.n_values), method >= setting.n_methods - setting.n_better
     omegas = coefficients(setting.levels_of(method), setting.n_values)
     for _ in range(draws):
         effect = generator.standard_normal((2, setting.n_values))
         prompts = [_noise(setting, generator, 1), np.zeros((1, 1, 1))]
-        run = _run(setting, varied(place, effect, better=better), omegas, prompts, prompts[1:] * 2, generator)
+        run = _run(setting, varied(setup, effect, better=better), omegas, prompts, prompts[1:] * 2, generator)
         yield run.truth[run.front]
 
 
 def _run(
     setting: Setting,
-    place: World,
+    setup: World,
     omegas: Floats,
     prompts: Sequence[Floats],
     own: Sequence[Floats],
     generator: Generator,
 ) -> Run:
-    truth = setting.scale * true_scores(place, omegas)
+    truth = setting.scale * true_scores(setup, omegas)
     alone = [setting.noise * _noise(setting, generator, len(omegas)) for _ in range(2)]
     validation = truth[:, None] + prompts[0] + own[0] + alone[0]
     front = np.flatnonzero(non_dominated(validation.mean(axis=1)))

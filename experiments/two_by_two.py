@@ -72,7 +72,7 @@ def halves(folder: Path, strength: float | None = None) -> tuple[list[RunFiles],
 class Scored(NamedTuple):
     """Candidates and their rewards. Shape: `(n_candidates, n_vectors)`, `(n_candidates, n_prompts, n_values)`."""
 
-    places: Floats
+    omegas: Floats
     rewards: Floats
 
 
@@ -115,9 +115,9 @@ def cells(pairs: Iterable[tuple[Sequence[Scored], Sequence[Scored]]]) -> dict[Ce
     for pair in pairs:
         four = [scored for half in pair for scored in half]
         yardstick = Yardstick.of([scored.rewards.mean(axis=1) for scored in four])
-        for cell, (places, rewards) in zip(filled, four, strict=True):
+        for cell, (omegas, rewards) in zip(filled, four, strict=True):
             scaled = yardstick.scale(rewards.reshape(-1, rewards.shape[2])).reshape(rewards.shape)
-            filled[cell].append(Scored(places, scaled))
+            filled[cell].append(Scored(omegas, scaled))
     return filled
 
 

@@ -30,9 +30,9 @@ def comparison_table(comparison: Comparison) -> Table:
     for row in comparison.rows:
         cells = [interval_words(interval) for interval in row.indicators.values()]
         difference = row.differences["hypervolume"] if row.differences else None
-        said = difference_words(difference), "-" if difference is None else str(difference.simultaneous)
+        verdict_cells = difference_words(difference), "-" if difference is None else str(difference.simultaneous)
         cost = f"{row.pairs:.0f}, {row.seconds:.0f}"
-        table.add_row(escape(row.label), str(row.n_seeds), cost, *cells, *said)
+        table.add_row(escape(row.label), str(row.n_seeds), cost, *cells, *verdict_cells)
     return table
 
 

@@ -49,14 +49,14 @@ def _take(run: RunFiles, view: FrontView, candidate: CandidateView) -> Card:
 
 
 def _sure(run: RunFiles, view: FrontView, candidate: CandidateView) -> Card:
-    found = gains(run, view, candidate)
-    reasons = [f"{value} {gain_words(gain)}" for value, gain in found.items()]
-    if found:
-        n_prompts = next(iter(found.values())).n_prompts
+    compared = gains(run, view, candidate)
+    reasons = [f"{value} {gain_words(gain)}" for value, gain in compared.items()]
+    if compared:
+        n_prompts = next(iter(compared.values())).n_prompts
         reasons.append(f"Differences of mean rewards on {n_prompts} held-out prompts, with 95 % intervals.")
     probability = next(point.membership_probability for point in view.front.points if point.id == candidate.id)
     reasons.append(on_front_words(probability))
-    return Card("How sure is that?", _against_the_base(found), tuple(reasons))
+    return Card("How sure is that?", _against_the_base(compared), tuple(reasons))
 
 
 def _penalty(run: RunFiles) -> Card:
@@ -100,13 +100,13 @@ def _surer(run: RunFiles, view: FrontView) -> Card:
     return Card("What would make it surer?", answer, tuple(reasons))
 
 
-def _against_the_base(found: Mapping[str, Gain]) -> str:
-    if not found:
+def _against_the_base(compared: Mapping[str, Gain]) -> str:
+    if not compared:
         return "The base was not scored on held-out prompts."
-    said: dict[str, list[str]] = {}
-    for value, gain in found.items():
-        said.setdefault(gain.verdict.partition(",")[0], []).append(value)
-    parts = [f"{verdict} in {' and '.join(values)}" for verdict, values in said.items()]
+    by_verdict: dict[str, list[str]] = {}
+    for value, gain in compared.items():
+        by_verdict.setdefault(gain.verdict.partition(",")[0], []).append(value)
+    parts = [f"{verdict} in {' and '.join(values)}" for verdict, values in by_verdict.items()]
     return f"Against the base: {', '.join(parts)}."
 
 

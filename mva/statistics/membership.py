@@ -33,9 +33,9 @@ def membership(coordinates: ArrayLike, rewards: ArrayLike, *, seed: int = 0) -> 
     Raises:
         ValueError: As `ScorePosterior.of`.
     """
-    array, places = as_rewards(rewards), np.asarray(coordinates, dtype=np.float64)
+    array, points = as_rewards(rewards), np.asarray(coordinates, dtype=np.float64)
     near = near_front(array.mean(axis=1), MOST_SCORES // array.shape[2])
-    posterior = ScorePosterior.of(places[near], array[near], draws=DRAWS, seed=seed)
+    posterior = ScorePosterior.of(points[near], array[near], draws=DRAWS, seed=seed)
     shares = np.zeros(len(array))
     shares[near] = np.mean([non_dominated(scores) for scores in posterior.draws], axis=0)
     probabilities = np.zeros(len(array))

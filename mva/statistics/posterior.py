@@ -67,12 +67,12 @@ class ScorePosterior:
             ValueError: If the rewards are no finite ones on two or more prompts, or there is not a row of coordinates
             for each.
         """
-        array, places = as_rewards(rewards), np.asarray(coordinates, dtype=np.float64)
-        if places.ndim != 2 or len(places) != len(array):
-            raise ValueError(f"There are {len(array)} candidates, but coordinates of the shape {places.shape}.")
+        array, points = as_rewards(rewards), np.asarray(coordinates, dtype=np.float64)
+        if points.ndim != 2 or len(points) != len(array):
+            raise ValueError(f"There are {len(array)} candidates, but coordinates of the shape {points.shape}.")
         n, n_prompts, k = array.shape
         scores = array.mean(axis=1)
-        distances = squared_distances(places)
+        distances = squared_distances(points)
         noise = prompt_noise(array, distances)
         joint_noise = noise.joint()
         prior = np.zeros((n, k, n, k))
