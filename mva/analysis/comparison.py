@@ -6,6 +6,7 @@ the runs hand over, re-scored on held-out prompts; all runs must share rewards a
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -159,13 +160,14 @@ def _smallest_difference(runs: Sequence[RunFiles]) -> float:
     return max((run.front.smallest_difference for run in runs if run.front is not None), default=SMALLEST_DIFFERENCE)
 
 
-def setting_rows(front: JointFront) -> list[SettingRow]:
+@lru_cache(maxsize=16)
+def setting_rows(front: JointFront) -> tuple[SettingRow, ...]:
     """Measure every setting of a joint front, in the order of the sweep; none where there is nothing to compare.
 
     That is where there is one job, or where every job scored one candidate: then the jobs are points of one front.
     """
     if len(front.jobs) < 2 or front.of_single_candidates:
-        return []
+        return ()
 
     def from_the_common_point(values: Sequence[str], _scores: Sequence[Scores]) -> Sequence[Indicator]:
         point = [front.reference_point[value] for value in values]
@@ -182,7 +184,7 @@ def setting_rows(front: JointFront) -> list[SettingRow]:
     except NotComparable:
         compared = None
     rows = {} if compared is None else {row.label: row for row in compared.rows}
-    return [_setting_row(label, jobs, rows.get(label)) for label, jobs in settings.items()]
+    return tuple(_setting_row(label, jobs, rows.get(label)) for label, jobs in settings.items())
 
 
 def _setting_row(label: str, jobs: Sequence[JobFront], row: Row | None) -> SettingRow:

@@ -50,9 +50,9 @@ class JobFront:
         return [c for c, kept in zip(self.view.candidates, self.joint, strict=True) if kept]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class JointFront:
-    """Jobs with the same rewards, and the front over all their candidates."""
+    """Jobs with the same rewards, and the front over all their candidates; each is equal to itself alone."""
 
     values: tuple[str, ...]
     reward_keys: Mapping[str, str]

@@ -15,7 +15,7 @@ from mva.report.figures import draw_fronts, save
 from mva.report.page import drawn_front, render
 from mva.report.points import has_many_points
 from mva.report.style import CIRCLE, look_of
-from mva.report.sweep_tables import APART, job_rows, setting_cells
+from mva.report.sweep_tables import APART, all_at_once, job_rows, setting_cells
 from mva.report.tables import export_words
 from mva.runs.sweep_folder import Job
 from mva.shell import command_line, override
@@ -43,6 +43,7 @@ def write_sweep(folder: Path, *, forms: Sequence[str] = ()) -> SweepView:
         figures=[drawn_front(front) for front in view.fronts],
         link=_link,
         settings=[[(row.label, *setting_cells(row)) for row in setting_rows(front)] for front in view.fronts],
+        at_once=[all_at_once(setting_rows(front)) for front in view.fronts],
         job_data={one.job.name: _data(one) for front in view.fronts for one in front.jobs},
     )
     write_text(folder / "report.html", page, errors="backslashreplace")

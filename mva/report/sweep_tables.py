@@ -58,7 +58,7 @@ def sweep_summary(view: SweepView) -> RenderableType:
         parts.append(f"[yellow]Note:[/] {APART}")
     for front in view.fronts:
         if rows := setting_rows(front):
-            parts += [_setting_table(rows), *_many(rows), ""]
+            parts += [_setting_table(rows), *map(escape, all_at_once(rows)), ""]
         parts.append(
             f"Joint front of {escape(' and '.join(front.values))}: hypervolume [bold]{front.hypervolume:.4g}[/], "
             f"{len(front.members)} points of {len(front.jobs)} jobs. {escape(measured_from(front))}"
@@ -69,13 +69,13 @@ def sweep_summary(view: SweepView) -> RenderableType:
     return Group(*parts)
 
 
-def _many(rows: Sequence[SettingRow]) -> list[str]:
-    """Say of several comparisons what chance alone would give, and which hold all at once."""
+def all_at_once(rows: Sequence[SettingRow]) -> list[str]:
+    """Say of several comparisons what chance alone would give, and which hold all at once; nothing of a single one."""
     compared = [(row.label, row.difference) for row in rows if row.difference is not None]
     if len(compared) < 2:
         return []
     sure = [label for label, difference in compared if difference.simultaneous.word in ("better", "worse")]
-    return [f"{chance_line(len(compared))} All at once hold: {escape(', '.join(sure)) or 'none'} (Holm)."]
+    return [f"{chance_line(len(compared))} All at once hold: {', '.join(sure) or 'none'} (Holm)."]
 
 
 def measured_from(front: JointFront) -> str:
