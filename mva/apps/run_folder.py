@@ -20,6 +20,8 @@ _DROPPED = {"evaluation": {"score_scaling": "none"}}
 # How a training is carried out changes no result beyond rounding: it counts as it was before there was a choice.
 _CARRIED_OUT = {"precision": "32-true"}
 _CARRIED_OUT_SINCE = ("tokens", "checkpoint_activations")
+# How results are spoken of changes none of them.
+_SHOWN = {"evaluation": ("smallest_difference",)}
 # Mappings whose names the user makes up: a name that is missing here is a difference, not a key of a later version.
 _OPEN = ("values", "rewards", "coefficients", "adapters", "template_kwargs", "maximum", "minimum", "reference_point")
 
@@ -68,6 +70,9 @@ def _identity(plain: Mapping[Any, Any]) -> str:
     for group, dropped in _DROPPED.items():
         if isinstance(about.get(group), dict):
             about[group] = {**dropped, **about[group]}
+    for group, shown in _SHOWN.items():
+        if isinstance(node_of_group := about.get(group), dict):
+            about[group] = {name: node for name, node in node_of_group.items() if name not in shown}
     if isinstance(model := about.get("model"), dict) and model.get("quantization") is None:
         about["model"] = {name: node for name, node in model.items() if name != "quantization"}
     if isinstance(trainer := about.get("trainer"), dict) and isinstance(execution := trainer.get("execution"), dict):
