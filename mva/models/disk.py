@@ -12,7 +12,7 @@ from torch import Tensor
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 # safetensors passes the system's words on; torch's writer says that its file is shorter than what it wrote.
-_FULL_IN_OTHER_WORDS = ("No space left on device", "inline_container.cc", "Disk quota exceeded")
+_FULL_IN_OTHER_WORDS = ("No space left on device", "inline_container.cc", "Disk quota exceeded", "File too large")
 _NO_FOLDER = {errno.EEXIST, errno.ENOTDIR}
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 CACHE_MEND = "choose another folder with paths.cache=FOLDER or MVA_CACHE=FOLDER"
