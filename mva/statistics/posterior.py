@@ -25,7 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigh, solve
+from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigh
 
 from mva.statistics.estimate import Estimate
 from mva.statistics.noise import PromptNoise, prompt_noise, squared_distances
@@ -78,12 +78,12 @@ class ScorePosterior:
         prior = np.zeros((n, k, n, k))
         for value in range(k):
             prior[:, value, :, value] = _prior(scores[:, value], distances, noise, value)
-        gain = solve(prior.reshape(n * k, n * k) + joint_noise, prior.reshape(n * k, n * k), assume_a="pos").T
+        gain = _solved(prior.reshape(n * k, n * k) + joint_noise, prior.reshape(n * k, n * k)).T
         centre = scores.mean(axis=0)
         mean = gain @ (scores - centre).ravel()
         deviations = _deviations(gain @ joint_noise, draws, seed)
         residuals = (array - scores[:, None]).transpose(1, 0, 2).reshape(n_prompts, n * k)
-        leverage = solve(joint_noise, residuals.T, assume_a="pos").T @ deviations.T
+        leverage = _solved(joint_noise, residuals.T).T @ deviations.T
         return cls(scores, (mean + deviations).reshape(-1, n, k) + centre, leverage)
 
     def estimate(self, statistic: Statistic) -> Estimate:
@@ -118,6 +118,18 @@ def _prior(scores: Floats, distances: Floats, noise: PromptNoise, value: int) ->
             weights.append(likelihood + weight - np.log(amplitude) / 4)
     shares = np.exp(np.array(weights) - max(weights))
     return np.asarray(np.tensordot(shares / shares.sum(), np.array(kernels), axes=1))
+
+
+def _solved(covariance: Floats, right: Floats) -> Floats:
+    """Solve by Cholesky, with the least diagonal added that makes a matrix positive definite after rounding."""
+    scale = float(np.mean(np.diag(covariance)))
+    for jitter in (0.0, 1e-14, 1e-12, 1e-10, 1e-8, 1e-6):
+        try:
+            factor = cho_factor(covariance + jitter * scale * np.eye(len(covariance)), lower=True)
+        except LinAlgError:
+            continue
+        return np.asarray(cho_solve(factor, right))
+    raise ValueError("The rewards have no covariance that can be inverted: score them anew.")
 
 
 def _log_likelihood(scores: Floats, covariance: Floats) -> float:

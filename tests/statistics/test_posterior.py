@@ -114,9 +114,21 @@ def test_the_units_of_rewards_do_not_matter(scale):
         rewards(0)[:1],
         np.repeat(rewards(0)[:, :, :1], 2, axis=2),
         np.full((2, 12, 2), 0.4),
+        1e4 * gaussian(0, (1, 12, 2)) + 1e-3 * gaussian(1, (25, 12, 2)),
+        np.where(np.arange(25)[:, None, None] == 3, 1.0, 1e-9) * gaussian(2, (25, 12, 2)),
         np.concatenate([rewards(0), rewards(0)]),
     ],
-    ids=["all zero", "constant", "no noise", "one candidate", "two values alike", "rounded", "every candidate twice"],
+    ids=[
+        "all zero",
+        "constant",
+        "no noise",
+        "one candidate",
+        "two values alike",
+        "rounded",
+        "hardly own noise",
+        "one loud candidate",
+        "every candidate twice",
+    ],
 )
 def test_degenerate_rewards_give_finite_numbers(run):
     places = np.resize(GRID, (len(run), 2))
