@@ -39,13 +39,13 @@ def over_decorrelation(run: RunFiles) -> Found:
     """By penalised value: the share of the norm that is kept, and the difference of its own score."""
     return {
         value: {
-            "norm_kept": kept["norm"] / kept["norm_independent"],
-            "difference": kept["difference"],
-            "low": kept["low"],
-            "high": kept["high"],
-            "verdict": kept.get("verdict", "-"),
+            "norm_kept": vector["norm"] / vector["norm_independent"],
+            "difference": vector["difference"],
+            "low": vector["low"],
+            "high": vector["high"],
+            "verdict": vector.get("verdict", "-"),
         }
-        for value, kept in run.preservation.items()
+        for value, vector in run.preservation.items()
     }
 
 

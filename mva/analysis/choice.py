@@ -27,13 +27,13 @@ def balanced(view: FrontView) -> CandidateView:
     """
     ranges = {}
     for value in view.values:
-        scores = [c.scores[value] for c in view.candidates]
+        scores = [candidate.scores[value] for candidate in view.candidates]
         ranges[value] = min(scores), (max(scores) - min(scores)) or 1.0
 
     def utility(candidate: CandidateView) -> float:
         return sum((candidate.scores[value] - low) / size for value, (low, size) in ranges.items())
 
-    return max((c for c in view.candidates if c.on_front), key=utility)
+    return max((candidate for candidate in view.candidates if candidate.on_front), key=utility)
 
 
 def gains(run: RunFiles, view: FrontView, candidate: CandidateView) -> Mapping[str, Gain]:
@@ -42,7 +42,7 @@ def gains(run: RunFiles, view: FrontView, candidate: CandidateView) -> Mapping[s
     The interval is Student's t over the prompts' differences. The candidate was picked on other prompts, so that the
     difference does not flatter it; it speaks of these vectors, not of training anew.
     """
-    base = next((c for c in view.candidates if c.kind == BASE), None)
+    base = next((each for each in view.candidates if each.kind == BASE), None)
     if base is None or base.id == candidate.id:
         return {}
     ours, theirs = answers(run, [candidate.id, base.id], "test")

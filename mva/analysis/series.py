@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Literal
 
 from mva.analysis.front_view import BASE, CORNER, CandidateView
@@ -57,9 +58,9 @@ def _of_setting(label: str, number: int, jobs: Sequence[JobFront]) -> Series:
     return Series(
         label=label,
         style=number,
-        candidates=tuple(c for view in views for c in view.candidates),
+        candidates=tuple(chain.from_iterable(view.candidates for view in views)),
         jobs=tuple(job for job in jobs for _ in job.view.candidates),
-        on_front=tuple(c.on_front for view in views for c in view.candidates),
+        on_front=tuple(candidate.on_front for candidate in chain.from_iterable(view.candidates for view in views)),
         joint=tuple(joint for job in jobs for joint in job.joint),
         borders=tuple(view.staircase(*view.values) for view in views if len(view.values) == 2),
         note=f"{volume:.3g}" + (f" (mean of {len(jobs)})" if len(jobs) > 1 else ""),
@@ -67,21 +68,21 @@ def _of_setting(label: str, number: int, jobs: Sequence[JobFront]) -> Series:
 
 
 def _by_kind(front: JointFront) -> list[Series]:
-    joint = {id(c) for _, c in front.members}
+    joint = {id(candidate) for _, candidate in front.members}
     groups: dict[Role, list[Member]] = {role: [] for role in _LABELS}
     groups["front"] = front.members
     for job in front.jobs:
-        for c in job.view.candidates:
-            if c.kind in _ROLES:
-                groups[_ROLES[c.kind]].append((job, c))
-            elif id(c) not in joint:
-                groups["simplex" if c.convex else "candidate"].append((job, c))
+        for candidate in job.view.candidates:
+            if candidate.kind in _ROLES:
+                groups[_ROLES[candidate.kind]].append((job, candidate))
+            elif id(candidate) not in joint:
+                groups["simplex" if candidate.convex else "candidate"].append((job, candidate))
     single = len(front.jobs) > 1
     drawn = {role: _of_role(role, members) for role, members in groups.items() if members}
     drawn["front"] = replace(
         drawn["front"],
         label=JOINT if single else _LABELS["front"],
-        held_out=all(c.held_out is not None for _, c in front.members),
+        held_out=all(candidate.held_out is not None for _, candidate in front.members),
         borders=(front.staircase(*front.values),) if len(front.values) == 2 else (),
         names=drawn["front"].names if single else (),
     )
@@ -89,9 +90,9 @@ def _by_kind(front: JointFront) -> list[Series]:
 
 
 def _of_role(role: Role, members: Sequence[Member]) -> Series:
-    candidates = tuple(c for _, c in members)
+    candidates = tuple(candidate for _, candidate in members)
     on_front, joint = (role == "front",) * len(members), (False,) * len(members)
-    names = tuple(_NAMES[role](c) for c in candidates) if role in _NAMES else ()
+    names = tuple(_NAMES[role](candidate) for candidate in candidates) if role in _NAMES else ()
     return Series(_LABELS[role], role, candidates, tuple(job for job, _ in members), on_front, joint, names=names)
 
 
@@ -109,6 +110,6 @@ _LABELS: Mapping[Role, str] = {
 _ROLES: Mapping[str, Role] = {BASE: "base", CORNER: "single vector"}
 _NAMES: Mapping[Role, Callable[[CandidateView], str]] = {
     "front": _coefficients,
-    "single vector": lambda c: max(c.coefficients, key=lambda name: c.coefficients[name]),
+    "single vector": lambda candidate: max(candidate.coefficients, key=lambda name: candidate.coefficients[name]),
     "base": lambda _: BASE,
 }

@@ -1,4 +1,4 @@
-"""The jobs of a multirun side by side on one machine: every job is a process of its own, in one of a few slots.
+"""Runs the jobs of a multirun in parallel on one machine: each job is a separate process in one of a few slots.
 
 A slot is a GPU (and its share of the cores), or on a machine without any a share of the cores. A process sees the GPU
 of its slot alone, from before torch is imported, and gives back all of its memory when its job ends. A job that is

@@ -86,7 +86,7 @@ def _texts_fingerprint(pairs: Sequence[PreferencePair]) -> str:
 def _write(tokens: Sequence[Tokens], folder: Path) -> None:
     """Write all ids as one row of numbers, and by pair the lengths of its three parts and its two flags.
 
-    A pair that can't be used has no ids; why stands beside them, by its row.
+    A pair that can't be used has no ids; the reason is stored by its row number.
     """
     parts = [() if isinstance(pair, BadRow) else (pair.prompt, pair.chosen, pair.rejected) for pair in tokens]
     flags = [(0, 0) if isinstance(pair, BadRow) else (pair.cut, pair.spans) for pair in tokens]

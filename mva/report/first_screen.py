@@ -64,15 +64,18 @@ def _penalty(run: RunFiles) -> Card:
     if not run.dependence.get("pairs"):
         return Card(question, "Not measured.", ("The run has no two vectors whose dependence was measured.",))
     reasons = list(_dependence(run.dependence["pairs"]))
-    for value, kept in run.preservation.items():
+    for value, vector in run.preservation.items():
+        share = vector["norm"] / vector["norm_independent"]
         reasons.append(
-            f"The vector of {value} has {kept['norm'] / kept['norm_independent']:.0%} of the norm that it has without "
-            f"the penalty, and a score of its own value that differs by {gain_words(gain_of(kept))}."
+            f"The vector of {value} has {share:.0%} of the norm that it has without the penalty, and a score "
+            f"of its own value that differs by {gain_words(gain_of(vector))}."
         )
     if not run.preservation:
         return Card(question, "No vector was compared with training without it.", tuple(reasons))
-    shrunk = [value for value, kept in run.preservation.items() if kept["norm"] < NORM_KEPT * kept["norm_independent"]]
-    costly = [value for value, kept in run.preservation.items() if kept["high"] < 0]
+    shrunk = [
+        value for value, vector in run.preservation.items() if vector["norm"] < NORM_KEPT * vector["norm_independent"]
+    ]
+    costly = [value for value, vector in run.preservation.items() if vector["high"] < 0]
     answer = "It cost no vector much."
     if shrunk:
         answer = f"It shrank the vector of {' and '.join(shrunk)}."
