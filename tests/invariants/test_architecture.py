@@ -13,6 +13,7 @@ ORDER = [
 ]  # fmt: skip
 FOUNDATION = {
     "checks",
+    "counter_noise",
     "fingerprint",
     "folders",
     "names",
