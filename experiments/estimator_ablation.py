@@ -42,7 +42,7 @@ from mva.estimators.samples import dependence, per_module
 from mva.estimators.subspace_overlap import SubspaceOverlap
 from mva.evaluation.evaluator import Evaluator
 from mva.evaluation.ledger import Ledger
-from mva.experiment import Session
+from mva.experiment import Session, open_session
 from mva.models.value_vector import ValueVector
 from mva.objectives.decorrelation import Decorrelation
 from mva.pareto.hypervolume import hypervolume
@@ -129,7 +129,7 @@ def open_laboratory(folder: Path, seed: int, overrides: Sequence[str]) -> Labora
     seed_everything(seed)
     folder.mkdir(parents=True, exist_ok=True)
     data, _ = experiment.data.load(experiment.values)
-    return Laboratory(Session(experiment, experiment.model.load(), data, Stages(folder)), folder)
+    return Laboratory(open_session(experiment, experiment.model.load(), data, Stages(folder)), folder)
 
 
 def strength_of(estimator: str, price: float, plain: Vectors) -> float:

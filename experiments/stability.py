@@ -31,7 +31,7 @@ from mva.apps.command import app
 from mva.apps.workflow import Workflow, open_workflow
 from mva.diagnostics import Diagnostics, preservation
 from mva.evaluation.ledger import Ledger
-from mva.experiment import Session
+from mva.experiment import Session, open_session
 from mva.extrapolation.candidate import Candidate
 from mva.models.merge import merged
 from mva.models.sources.pretrained import Pretrained
@@ -124,7 +124,9 @@ class Study:
         e = assemble.experiment(config)
         data, _ = e.data.load(e.values)
         backbone = replace(e.model, source=Pretrained(str(folder)), dtype="float32").load()
-        (vector,) = train_vectors(Session(e, backbone, data, self.session.stages), log=lambda _metrics, _step: None)
+        (vector,) = train_vectors(
+            open_session(e, backbone, data, self.session.stages), log=lambda _metrics, _step: None
+        )
         return vector
 
     def _ledger(self, *names: str) -> Ledger:

@@ -11,6 +11,7 @@ from mva.data.loading import DataSettings
 from mva.data.preference import Dialogue, Split, ValueData
 from mva.data.prompts import evaluation_prompts
 from mva.data.tokenized import TokenizedValue, tokenize_value
+from mva.engines.base import Engine, EngineContext, EngineSpec
 from mva.estimators.samples import FactorRows
 from mva.evaluation.settings import EvaluationSettings
 from mva.extrapolation.space import CoefficientSpace
@@ -47,6 +48,7 @@ class Experiment:
     execution: ExecutionOptions
     composition: Composition
     policy: PolicySpec
+    engine: EngineSpec
     space: CoefficientSpace
     search: SearchSpec
     rewards: Mapping[str, RewardSpec]
@@ -62,6 +64,7 @@ class Experiment:
         """
         check(self)
         self.policy.check(self.composition)
+        self.engine.check(self.policy, self.composition)
         self.search.start(self.space, seed=self.seed)
         self._check_reference_point()
         self._check_rank()
@@ -102,7 +105,7 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Session:
-    """A loaded experiment: backbone and data, and where its progress is shown.
+    """A loaded experiment: backbone and data, the engine that generates, and where progress is shown.
 
     `filtered` is what is trained on instead, by value, where a filter left pairs out.
     """
@@ -111,6 +114,7 @@ class Session:
     backbone: Backbone
     data: Mapping[str, ValueData]
     stages: Stages
+    engine: Engine
     filtered: Mapping[str, ValueData] = field(default_factory=dict)
 
     def prompts(self, split: Split) -> tuple[Dialogue, ...]:
@@ -129,3 +133,9 @@ class Session:
             tokenize = StoredTokens(experiment.store, what=f"the token ids of '{value}'")
             tokenized[value] = tokenize_value(data, template, limits, on_bad_row=on_bad_row, tokenize=tokenize)
         return tokenized
+
+
+def open_session(experiment: Experiment, backbone: Backbone, data: Mapping[str, ValueData], stages: Stages) -> Session:
+    """Bring together what a run has loaded, and its engine, which the caller closes."""
+    context = EngineContext(backbone, experiment.model, experiment.policy, experiment.composition, stages.folder)
+    return Session(experiment, backbone, data, stages, experiment.engine.start(context))

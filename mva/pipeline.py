@@ -11,15 +11,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 
-from mva.data.preference import Split
+from mva.data.preference import Split, ValueData
+from mva.engines.base import Scoring
 from mva.evaluation.certainty import with_certainty
 from mva.evaluation.evaluator import Evaluator
 from mva.evaluation.ledger import Ledger
-from mva.experiment import Session
+from mva.experiment import Experiment, Session
 from mva.extrapolation.explore import explore
+from mva.models.backbone import Backbone
 from mva.models.value_vector import ValueVector
 from mva.pareto.front import Front, select_front
-from mva.rewards.base import Reward, RewardContext
+from mva.rewards.base import Bar, Reward, RewardContext, silent
 from mva.rewards.margin import RewardMargin
 from mva.training.fit import Log, VectorFitter
 from mva.training.task import Task
@@ -53,17 +55,23 @@ def train_independently(session: Session, vectors: Sequence[ValueVector]) -> lis
 
 def make_rewards(session: Session, vectors: Sequence[ValueVector]) -> dict[str, Reward]:
     """Step 2: one reward per value; a reward may learn from the value's training pairs only."""
-    e = session.experiment
-    policy = e.policy.build(session.backbone, vectors, e.composition) if vectors else None
+    return _rewards(session.experiment, session.data, vectors, session.backbone, bar=session.stages.bar)
+
+
+def _rewards(
+    e: Experiment,
+    data: Mapping[str, ValueData],
+    vectors: Sequence[ValueVector],
+    backbone: Backbone,
+    *,
+    bar: Bar = silent,
+) -> dict[str, Reward]:
+    """Build the rewards beside a backbone: this process's, or that of an engine's worker."""
+    policy = e.policy.build(backbone, vectors, e.composition) if vectors else None
     context = partial(
-        RewardContext,
-        backbone=session.backbone,
-        store=e.store,
-        policy=policy,
-        vector_keys=_keys(vectors),
-        bar=session.stages.bar,
+        RewardContext, backbone=backbone, store=e.store, policy=policy, vector_keys=_keys(vectors), bar=bar
     )
-    return {value: e.rewards[value].build(context(value=value, data=data)) for value, data in session.data.items()}
+    return {value: e.rewards[value].build(context(value=value, data=data[value])) for value in data}
 
 
 def find_front(
@@ -116,8 +124,9 @@ def make_evaluator(
 ) -> Evaluator:
     """Score combinations of these vectors on the split's prompts."""
     e = session.experiment
+    scoring = Scoring(partial(_rewards, e, session.data, vectors), e.evaluation.generation.strip_reasoning)
     return Evaluator(
-        e.policy.build(session.backbone, vectors, e.composition),
+        session.engine.responder(vectors, scoring),
         session.backbone,
         rewards,
         prompts=session.prompts(split),

@@ -18,6 +18,7 @@ class Stages:
 
     def __init__(self, folder: Path, *, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)
+        self.folder = folder
         self._path = folder / "timings.json"
         self._seconds: dict[str, float] = {}
 

@@ -183,3 +183,34 @@ def serve_run():
 @pytest.fixture(scope="session")
 def vectors_of():
     return random_vectors
+
+
+def responses(policy, backbone, asked, spec, *, advance=lambda _done: None):
+    """What `engine=hf` says to each (coefficients, prompt), in their order; None where it has no answer."""
+    from mva.data.preference import prompt_id
+    from mva.data.tokenization import generation_prompt_ids
+    from mva.engines.base import Request
+    from mva.engines.hf import HfResponder
+    from mva.engines.text import response_text
+
+    requests = [
+        Request(
+            k,
+            coefficients,
+            tuple(generation_prompt_ids(prompt, backbone.template, limit=spec.max_prompt_tokens)),
+            prompt,
+            spec.seed_of(prompt_id(prompt)),
+        )
+        for k, (coefficients, prompt) in enumerate(asked)
+    ]
+    texts = [None] * len(asked)
+    for response in HfResponder(policy, backbone).answer(requests, spec.decoding(backbone.template)):
+        if not response.failure:
+            texts[response.id] = response_text(response.tokens, backbone, spec.strip_reasoning)
+        advance(1)
+    return texts
+
+
+@pytest.fixture(scope="session")
+def generate():
+    return responses

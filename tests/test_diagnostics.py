@@ -10,7 +10,7 @@ from mva.apps.command import conf_folder
 from mva.diagnostics import PANELS, Diagnostics, preservation
 from mva.estimators.chance import chance_level
 from mva.evaluation.ledger import Ledger
-from mva.experiment import Session
+from mva.experiment import open_session
 from mva.pipeline import make_evaluator, make_rewards, train_independently, train_vectors
 from mva.stages import Stages
 
@@ -24,7 +24,7 @@ def session(folder, *overrides):
         config = compose("config", [*words, *sizes, "reward=length", *overrides])
     experiment = assemble.experiment(config)
     data, _ = experiment.data.load(experiment.values)
-    return Session(experiment, experiment.model.load(), data, Stages(folder))
+    return open_session(experiment, experiment.model.load(), data, Stages(folder))
 
 
 def silent(_metrics, _step):

@@ -53,6 +53,7 @@ def experiment(config: DictConfig) -> Experiment:
         "execution": trainer.execution,
         "composition": composition,
         "policy": build(_group(config, "policy")),
+        "engine": build(_group(config, "engine")),
         "space": make(CoefficientSpace, space, "extrapolation"),
         "search": build(_group(config, "search")),
         "rewards": _rewards(config, values),

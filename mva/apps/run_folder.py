@@ -14,7 +14,7 @@ from mva.runs.data_record import FolderInUse
 from mva.runs.environment import environment
 from mva.runs.run_folder import write_record
 
-_EXECUTION_ONLY = ("paths", "tracking", "report", "hydra", "tune", "serve", "judge", "data_changed", "debug")
+_EXECUTION_ONLY = ("paths", "tracking", "report", "hydra", "tune", "serve", "judge", "data_changed", "debug", "engine")
 # Keys that there are no more, as they always were: so folders and jobs of earlier versions stay the same.
 _DROPPED = {"evaluation": {"score_scaling": "none"}}
 # How a training is carried out changes no result beyond rounding: it counts as it was before there was a choice.

@@ -1,7 +1,7 @@
 """A run as its folder sees it: each step's results are written down, tracked and shown."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +20,7 @@ from mva.data.reasoning import thought_marks
 from mva.data.tokenized import examples, renderable
 from mva.diagnostics import Diagnostics, preservation
 from mva.evaluation.ledger import Ledger
-from mva.experiment import Experiment, Session
+from mva.experiment import Experiment, Session, open_session
 from mva.models.adapter_files import load_vectors, save_adapter
 from mva.models.backbone import Backbone
 from mva.models.sources.published import published
@@ -183,9 +183,10 @@ def open_workflow(config: DictConfig, *, job_type: JobType) -> Iterator[Workflow
         plain: Any = OmegaConf.to_container(config, resolve=True)
         identity = RunIdentity(folder, folder.name, _group(config), job_type, plain)
         with Composite(tuple(dict.fromkeys([Local(), spec]))).start(identity) as tracker:
-            session = Session(experiment, backbone, data, stages)
-            check_session(session)
-            yield Workflow(session, folder, tracker, figure_forms=list(config.report.forms))
+            session = open_session(experiment, backbone, data, stages)
+            with closing(session.engine):
+                check_session(session)
+                yield Workflow(session, folder, tracker, figure_forms=list(config.report.forms))
 
 
 def _read_data(experiment: Experiment, stages: Stages, folder: Path, *, on_change: str) -> dict[str, ValueData]:

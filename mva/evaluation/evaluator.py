@@ -1,6 +1,5 @@
 """From candidates to scored candidates: generate, reward, average, and write everything down."""
 
-import math
 import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -12,46 +11,43 @@ from numpy.typing import NDArray
 
 from mva.data.preference import Dialogue, prompt_id
 from mva.data.reasoning import thought_marks
-from mva.evaluation.generation import GenerationRequest, GenerationSpec, generate
+from mva.data.tokenization import generation_prompt_ids
+from mva.engines.base import NOT_FINITE, EngineFailure, Request, Responder, Response
+from mva.engines.text import response_text
+from mva.evaluation.blocks import in_blocks
+from mva.evaluation.generation import GenerationSpec
 from mva.evaluation.ledger import Generation, Ledger
 from mva.extrapolation.candidate import Candidate, ScoredCandidate
 from mva.models.backbone import Backbone
 from mva.models.store import key_of
-from mva.policies.base import Policy
 from mva.rewards.base import Bar, Reward, silent
+from mva.rewards.scorer import Scorer
 from mva.stages import Advance
 
-_BATCHES_PER_CHUNK = 4
+BLOCK = 256  # responses that are scored and written together
 
-Text = tuple[Dialogue, str]
 Row = tuple[Candidate, Dialogue]
-
-NOT_FINITE = "the model's logits are not finite with these coefficients"
 
 
 class NonFiniteLogits(ValueError):
     """A model that computes NaN or infinity instead of logits: it has no answer."""
 
 
-class NonFiniteReward(ValueError):
-    """A reward that is NaN or infinite: no score can be made of it."""
-
-
 @dataclass(frozen=True)
 class Evaluator:
     """Score candidates: `mean_k reward(prompt_k, response_k)` per value, with standard error `sd / sqrt(n)`.
 
-    Responses are generated for many candidates a batch, and go to the ledger with their rewards every few
-    batches, so that a killed run loses little; what the ledger knows under this evaluation's key is never
-    generated again, and identical responses to a prompt are scored once. `vector_keys` are the content
-    addresses of what the policy combines, by value; `bar(description, total)` opens a progress bar over
-    responses.
+    Responses come from the engine in any order. They are scored and go to the ledger in blocks of `BLOCK`, in the order
+    of the requests, so that a killed run loses little and a resumed one scores the same blocks. What the ledger knows
+    under this evaluation's key is never generated again, and identical responses to a prompt are scored once.
+    `vector_keys` are the content addresses of what the responder combines, by value; `bar(description, total)` opens a
+    progress bar over responses.
 
     Raises:
         ValueError: If there are fewer than two distinct prompts.
     """
 
-    policy: Policy
+    responder: Responder
     backbone: Backbone
     rewards: Mapping[str, Reward]
     _: KW_ONLY
@@ -104,10 +100,9 @@ class Evaluator:
             for identifier, prompt in self._prompts.items()
             if (candidate.id, identifier) not in self._generations
         ]
-        with self.bar(f"Candidates, {self.split} prompts", len(rows)) as advance:
-            for chunk in self._chunks(rows):
-                self._answer([row for row in chunk if row[0].id not in self.failed], advance)
-                self._settle({candidate.id: candidate for candidate, _ in chunk}.values())
+        if rows:
+            with self.bar(f"Candidates, {self.split} prompts", len(rows)) as advance:
+                self._answer(rows, advance)
         return [self._scored[candidate.id] for candidate in candidates if candidate.id in self._scored]
 
     @cached_property
@@ -138,6 +133,14 @@ class Evaluator:
         return {prompt_id(prompt): prompt for prompt in self.prompts}
 
     @cached_property
+    def _prompt_tokens(self) -> dict[Dialogue, tuple[int, ...]]:
+        limit = self.generation.max_prompt_tokens
+        return {
+            prompt: tuple(generation_prompt_ids(prompt, self.backbone.template, limit=limit))
+            for prompt in self._prompts.values()
+        }
+
+    @cached_property
     def _scored(self) -> dict[str, ScoredCandidate]:
         return self.ledger.scored(self.key)
 
@@ -146,57 +149,77 @@ class Evaluator:
         return self.ledger.generations(self.key)
 
     @cached_property
-    def _known_rewards(self) -> dict[Text, Mapping[str, float]]:
-        return {(known.prompt, known.response): known.rewards for known in self._generations.values()}
+    def _scorer(self) -> Scorer:
+        known = {(line.prompt, line.response): line.rewards for line in self._generations.values()}
+        return Scorer(self.rewards, known)
 
     @cached_property
     def _seconds(self) -> defaultdict[str, float]:
         return defaultdict(float)
 
-    def _chunks(self, rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
-        # A policy that holds one candidate at a time had better finish it before the next.
-        size = _BATCHES_PER_CHUNK * self.generation.batch_size if self.policy.mixed_rows else len(self._prompts)
-        return (rows[start : start + size] for start in range(0, len(rows), size))
+    def _answer(self, rows: Iterable[Row], advance: Advance) -> None:
+        """Ask the engine, and record its responses block after block."""
+        asked: list[Row] = []
 
-    def _answer(self, rows: Sequence[Row], advance: Advance) -> None:
-        """Generate, score and record one chunk."""
-        if not rows:
-            return
+        def requests() -> Iterator[Request]:
+            for candidate, prompt in rows:
+                if candidate.id not in self.failed:
+                    asked.append((candidate, prompt))
+                    yield self._request(len(asked) - 1, candidate, prompt)
+
+        def responses() -> Iterator[Response]:
+            for response in self.responder.answer(requests(), self.generation.decoding(self.backbone.template)):
+                advance(1)
+                yield response
+
         start = time.perf_counter()
-        requests = [GenerationRequest(candidate.vector(self.policy.values), prompt) for candidate, prompt in rows]
-        responses = generate(self.policy, self.backbone, requests, self.generation, advance=advance)
-        answered = [(*row, text) for row, text in zip(rows, responses, strict=True) if text is not None]
-        self._score([(prompt, response) for _, prompt, response in answered])
+        for block in in_blocks(responses(), BLOCK):
+            self._record([(asked[response.id], response) for response in block])
+            now = time.perf_counter()
+            candidates = [asked[response.id][0] for response in block]
+            for candidate in candidates:
+                self._seconds[candidate.id] += (now - start) / len(block)
+            self._settle({candidate.id: candidate for candidate in candidates}.values())
+            start = now
+
+    def _request(self, identifier: int, candidate: Candidate, prompt: Dialogue) -> Request:
+        return Request(
+            id=identifier,
+            coefficients=candidate.vector(self.responder.values),
+            prompt=self._prompt_tokens[prompt],
+            dialogue=prompt,
+            seed=self.generation.seed_of(prompt_id(prompt)),
+        )
+
+    def _record(self, block: Sequence[tuple[Row, Response]]) -> None:
+        """Score a block of responses, unless the engine has, and write it down."""
+        answered = [(*row, self._text(response), response.rewards) for row, response in block if not response.failure]
+        unscored = [(prompt, text) for _, prompt, text, rewards in answered if rewards is None]
+        scored = iter(self._scorer(unscored))
         generations = [
-            Generation(candidate.id, prompt, response, self._known_rewards[prompt, response], self.split)
-            for candidate, prompt, response in answered
+            Generation(candidate.id, prompt, text, next(scored) if rewards is None else rewards, self.split)
+            for candidate, prompt, text, rewards in answered
         ]
         self.ledger.add_generations(generations, key=self.key)
-        self._fail({row[0].id: row[0] for row, text in zip(rows, responses, strict=True) if text is None}.values())
-        seconds = (time.perf_counter() - start) / len(rows)
         for generation in generations:
             self._generations[generation.candidate, prompt_id(generation.prompt)] = generation
-            self._seconds[generation.candidate] += seconds
+        for (candidate, _), response in block:
+            if response.failure and candidate.id not in self.failed:
+                self._fail(candidate, response.failure)
 
-    def _fail(self, candidates: Iterable[Candidate]) -> None:
-        for candidate in candidates:
-            if not any(candidate.coefficients.values()):
+    def _text(self, response: Response) -> str:
+        return response_text(response.tokens, self.backbone, self.generation.strip_reasoning)
+
+    def _fail(self, candidate: Candidate, reason: str) -> None:
+        if not any(candidate.coefficients.values()):
+            if reason == NOT_FINITE:
                 raise NonFiniteLogits(
                     f"{self.backbone.name} without any vector computes logits that are not finite: check its weights "
                     "and model.dtype."
                 )
-            self.ledger.add_failed(candidate, NOT_FINITE, split=self.split, key=self.key)
-            self.failed[candidate.id] = NOT_FINITE
-
-    def _score(self, texts: Sequence[Text]) -> None:
-        new = [text for text in dict.fromkeys(texts) if text not in self._known_rewards]
-        if not new:
-            return
-        prompts, responses = zip(*new, strict=True)
-        columns = {value: reward.score(prompts, responses).tolist() for value, reward in self.rewards.items()}
-        for k, text in enumerate(new):
-            rewards = {value: column[k] for value, column in columns.items()}
-            self._known_rewards[text] = _finite(rewards, text)
+            raise EngineFailure(f"{self.backbone.name} without any vector gives no answer: {reason}.")
+        self.ledger.add_failed(candidate, reason, split=self.split, key=self.key)
+        self.failed[candidate.id] = reason
 
     def _settle(self, candidates: Collection[Candidate]) -> None:
         """Score the candidates all of whose responses are there."""
@@ -218,14 +241,3 @@ class Evaluator:
             split=self.split,
             seconds=self._seconds[candidate.id],
         )
-
-
-def _finite(rewards: Mapping[str, float], text: Text) -> Mapping[str, float]:
-    for value, reward in rewards.items():
-        if not math.isfinite(reward):
-            prompt, response = text
-            raise NonFiniteReward(
-                f"The reward of '{value}' is {reward} for the response {response[:80]!r} to the prompt "
-                f"{prompt_id(prompt)} ({prompt[-1].content[:80]!r}): mend the reward or leave the prompt out."
-            )
-    return rewards

@@ -44,9 +44,10 @@ class CoefficientLora:
     def rows(self, coefficients: Tensor) -> Iterator[PreTrainedModel]:
         """Give row i of every batch inside the `with` the coefficients `coefficients[i]`.
 
-        Shape: `coefficients` is `(rows, n_values)`, in the order of `values`.
+        Shape: `coefficients` is `(rows, n_values)`, in the order of `values`; `(1, tokens, n_values)` gives every
+        token of one row its own.
         """
-        if coefficients.ndim != 2 or coefficients.shape[1] != len(self.values):
+        if coefficients.ndim not in (2, 3) or coefficients.shape[-1] != len(self.values):
             raise ValueError(f"Coefficients of shape {tuple(coefficients.shape)} do not fit {len(self.values)} values.")
         with gated(self._stacked, coefficients.to(self.model.device)):
             yield self.model

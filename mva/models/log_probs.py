@@ -13,18 +13,21 @@ from mva.data.packing import PreferenceBatch, cut, pack, pad, row_length
 from mva.data.tokenization import TokenizedPair
 from mva.models.attention import take_packed_rows
 from mva.models.head import log_probs_of, token_log_probs
+from mva.models.slots import SlotCache, prefill, step
 
 
 @dataclass(frozen=True)
 class Capabilities:
     """What was found by trying: `packed` rows are understood; logits are `head(decoder(x))` and nothing more.
 
+    With `slots` texts of unlike lengths decode side by side (`models/slots.py`).
     `window` is how many tokens back the shortest-sighted layer sees, by the model's config; None for no limit.
     """
 
     packed: bool
     split_head: bool
     window: int | None = None
+    slots: bool = False
 
 
 def sequence_log_probs(model: nn.Module, batch: PreferenceBatch, *, split_head: bool) -> tuple[Tensor, Tensor]:
@@ -111,10 +114,30 @@ def detect_capabilities(model: nn.Module, *, vocabulary_size: int) -> Capabiliti
         # No relative tolerance: it would grow with the log-probs and hide a mask that is ignored.
         return bool(torch.allclose(found, expected, atol=tolerance, rtol=0.0))
 
+    packed = gives_the_same(pack(pairs), split_head=False)
     return Capabilities(
-        packed=gives_the_same(pack(pairs), split_head=False),
+        packed=packed,
         split_head=gives_the_same(plain, split_head=True),
         window=_window(model),
+        slots=packed and whole is not None and _takes_slots(whole, [pair.prompt for pair in pairs], atol=tolerance),
+    )
+
+
+def _takes_slots(model: PreTrainedModel, prompts: Sequence[tuple[int, ...]], *, atol: float) -> bool:
+    """Compare a prefill and a step with the logits of whole texts."""
+    expected = [model(torch.tensor([prompt], device=model.device)).logits[0] for prompt in prompts]
+    cache = SlotCache(len(prompts))
+    beginnings = [prompt[:-1] for prompt in prompts]
+    last = torch.tensor([prompt[-1] for prompt in prompts], device=model.device)
+    lengths = torch.tensor([len(prompt) for prompt in beginnings], device=model.device)
+    try:
+        logits = prefill(model, cache, beginnings, range(len(prompts))), step(model, cache, last, lengths)
+    except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, KeyError):
+        return False
+    behind = torch.stack([text[-2] for text in expected]), torch.stack([text[-1] for text in expected])
+    return all(
+        torch.allclose(slot.float(), whole.float(), atol=atol, rtol=0.0)
+        for slot, whole in zip(logits, behind, strict=True)
     )
 
 

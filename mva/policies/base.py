@@ -30,6 +30,8 @@ class Policy(Protocol):
     def rows(self, coefficients: Tensor) -> AbstractContextManager[PreTrainedModel]:
         """Inside the `with`, row i of a batch is answered by `pi(coefficients[i])`. Shape: `(rows, n_values)`.
 
+        `(1, tokens, n_values)` gives every token of one row its own coefficients.
+
         Where `mixed_rows` is false all rows must be equal.
         """
         ...

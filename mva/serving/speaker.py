@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
-from transformers import LogitsProcessorList, PreTrainedModel, TemperatureLogitsWarper, TopPLogitsWarper
+from transformers import PreTrainedModel
 
 from mva.composition.linear import Linear
 from mva.data.preference import Dialogue, prompt_id
 from mva.data.tokenization import generation_prompt_ids
-from mva.evaluation.generation import GenerationSpec, GumbelNoise, response_text
+from mva.engines.base import Decoding
+from mva.engines.sampling import choose, finite
+from mva.engines.text import response_text
+from mva.evaluation.generation import GenerationSpec
 from mva.extrapolation.space import CoefficientSpace
 from mva.models.backbone import Backbone
 from mva.models.value_vector import ValueVector
@@ -61,15 +63,16 @@ class Speaker:
         return len(self.backbone.template.prompt_ids(prompt))
 
     def answers(self, prompt: Dialogue, coefficients: Sequence[float]) -> Generator[Answers, None, None]:
-        """Yield after every token what both have said so far; the last is what `evaluation.generation.generate` gives.
+        """Yield after every token what both have said so far; the last is what an engine gives.
 
         `coefficients` stand in the order of the space's values. Both rows see the same noise when tokens are sampled.
         """
         ids = generation_prompt_ids(prompt, self.backbone.template, limit=self.spec.max_prompt_tokens)
+        seed = self.spec.seed_of(prompt_id(prompt))
         rows = torch.tensor([[0.0] * len(self.space.values), list(coefficients)], dtype=torch.float64)
         said: tuple[list[int], list[int]] = ([], [])
         with self._policy.rows(rows) as model:
-            for tokens in _decode(model.eval(), ids, self._sampling(prompt), self.spec.max_new_tokens):
+            for tokens in _decode(model.eval(), ids, self.spec.decoding(self.backbone.template), seed):
                 if tokens is None:
                     n_steps = max(map(len, said))
                     yield Answers(self._text(said[0]), self._text(said[1]), n_steps, (True, True), _NOT_FINITE)
@@ -89,34 +92,24 @@ class Speaker:
         text = response_text(row, self.backbone, self.spec.strip_reasoning)
         return text if self._ended(row) else text.rstrip(_UNFINISHED)
 
-    def _sampling(self, prompt: Dialogue) -> LogitsProcessorList:
-        if self.spec.temperature == 0:
-            return LogitsProcessorList()
-        noise = GumbelNoise(self.spec.seed, [prompt_id(prompt)] * 2)
-        return LogitsProcessorList(
-            [TemperatureLogitsWarper(self.spec.temperature), TopPLogitsWarper(self.spec.top_p), noise]
-        )
 
-
-def _decode(
-    model: PreTrainedModel, prompt: Sequence[int], sampling: LogitsProcessorList, limit: int
-) -> Iterator[list[int] | None]:
+def _decode(model: PreTrainedModel, prompt: Sequence[int], decoding: Decoding, seed: int) -> Iterator[list[int] | None]:
     """Yield the two rows' next tokens, or None where a row's logits are not finite.
 
     The rows share the prompt, so that nothing is padded.
     """
-    said = step = torch.tensor([list(prompt)] * 2, device=model.device)
+    step = torch.tensor([list(prompt)] * 2, device=model.device)
+    seeds = torch.tensor([seed] * 2, device=model.device)
     cache: Any = None
-    for _ in range(limit):
+    for n_tokens in range(decoding.max_new_tokens):
         # Per step: grad mode belongs to a thread, and a generator may be resumed in another one.
         with torch.no_grad():
             output = model(input_ids=step, past_key_values=cache, use_cache=True, logits_to_keep=1)
             cache = output.past_key_values
-            scores: Tensor = sampling(said, output.logits[:, -1].float())
-            finite = bool(torch.isfinite(output.logits[:, -1].amax(dim=-1)).all())
-        if not finite:
+            logits = output.logits[:, -1]
+            usable = bool(finite(logits).all())
+            step = choose(logits, seeds, torch.full_like(seeds, n_tokens), decoding)[:, None]
+        if not usable:
             yield None
             return
-        step = scores.argmax(dim=-1, keepdim=True)
-        said = torch.cat([said, step], dim=1)
         yield step[:, 0].tolist()

@@ -10,7 +10,7 @@ from mva.data.packing import pack, pad
 from mva.data.preference import user_prompt
 from mva.data.template import Template
 from mva.data.tokenization import TokenizedPair
-from mva.evaluation.generation import GenerationRequest, GenerationSpec, generate
+from mva.evaluation.generation import GenerationSpec
 from mva.models.attention import take_packed_rows
 from mva.models.backbone import Backbone
 from mva.models.coefficient_lora import CoefficientLora
@@ -64,7 +64,7 @@ def test_packed_pairs_train_faster_than_padded_ones(backbone):
     assert taken["padded"] > 1.3 * taken["packed"]
 
 
-def test_many_candidates_in_one_batch_are_faster_than_one_after_the_other(backbone):
+def test_many_candidates_in_one_batch_are_faster_than_one_after_the_other(generate, backbone):
     vectors = []
     for seed, value in enumerate(["helpful", "harmless"]):
         model = attach(backbone, LoraSpec(rank=16), name=value, seed=seed)
@@ -72,7 +72,7 @@ def test_many_candidates_in_one_batch_are_faster_than_one_after_the_other(backbo
         detach(model)
     policy = PerRow(CoefficientLora(backbone, vectors))
     prompt = user_prompt("How do I keep a loaf of bread fresh for a week?")
-    requests = [GenerationRequest((i / 16, 1 - i / 16), prompt) for i in range(16)]
+    requests = [((i / 16, 1 - i / 16), prompt) for i in range(16)]
 
     def answer(batch_size):
         spec = GenerationSpec(max_new_tokens=16, batch_size=batch_size)

@@ -8,8 +8,9 @@ import torch
 
 from mva.composition.linear import Linear
 from mva.data.preference import user_prompt
+from mva.engines.hf import HfResponder
 from mva.evaluation.evaluator import Evaluator, NonFiniteLogits
-from mva.evaluation.generation import GenerationRequest, GenerationSpec, generate
+from mva.evaluation.generation import GenerationSpec
 from mva.evaluation.ledger import Ledger, current_lines
 from mva.extrapolation.candidate import Candidate
 from mva.extrapolation.explore import explore
@@ -67,12 +68,12 @@ def policies(backbone, vectors):
 @pytest.mark.parametrize("temperature", [0.0, 0.7])
 @pytest.mark.parametrize("kind", ["per_row", "merged", "mixture"])
 def test_answers_from_logits_that_are_not_finite_are_none_and_leave_their_neighbours_alone(
-    backbone, vectors, kind, temperature
+    generate, backbone, vectors, kind, temperature
 ):
     policy = policies(backbone, vectors)[kind]
     spec = replace(SPEC, temperature=temperature)
-    sane = [GenerationRequest((0.0, 0.5), prompt) for prompt in PROMPTS]
-    broken = [GenerationRequest((1.0, 0.5), prompt) for prompt in PROMPTS]
+    sane = [((0.0, 0.5), prompt) for prompt in PROMPTS]
+    broken = [((1.0, 0.5), prompt) for prompt in PROMPTS]
     expected = generate(policy, backbone, sane, spec)
     mixed = [request for couple in zip(broken, sane, strict=True) for request in couple]
     responses = generate(policy, backbone, mixed, spec)
@@ -83,7 +84,7 @@ def test_answers_from_logits_that_are_not_finite_are_none_and_leave_their_neighb
 
 def make_evaluator(folder, backbone, vectors, **settings):
     return Evaluator(
-        PerRowPolicy().build(backbone, vectors, Linear()),
+        HfResponder(PerRowPolicy().build(backbone, vectors, Linear()), backbone),
         backbone,
         {"kind": Length(1), "brief": Length(-1)},
         **{
@@ -101,7 +102,7 @@ def at(kind, brief):
     return Candidate({"kind": kind, "brief": brief})
 
 
-def test_a_failed_candidate_is_recorded_and_never_generated_again(tmp_path, backbone, vectors, monkeypatch):
+def test_a_failed_candidate_is_recorded_and_never_generated_again(tmp_path, backbone, vectors):
     evaluate = make_evaluator(tmp_path, backbone, vectors)
     scored = evaluate([at(1, 0), at(HUGE, 0), at(0, 1)])
     assert [one.candidate for one in scored] == [at(1, 0), at(0, 1)]
@@ -113,7 +114,7 @@ def test_a_failed_candidate_is_recorded_and_never_generated_again(tmp_path, back
     assert at(HUGE, 0).id not in answers
 
     again = make_evaluator(tmp_path, backbone, vectors)
-    monkeypatch.setattr("mva.evaluation.evaluator.generate", None)  # whoever generates now, fails
+    again.responder.answer = None  # whoever generates now, fails
     assert [one.candidate for one in again([at(1, 0), at(HUGE, 0), at(0, 1)])] == [at(1, 0), at(0, 1)]
     assert again.failed == evaluate.failed
     with pytest.raises(NonFiniteLogits, match=at(HUGE, 0).id):

@@ -10,7 +10,8 @@ from tokenizers import AddedToken
 
 from mva.data.reasoning import thought_is_open, thought_marks, without_thought
 from mva.data.template import Template
-from mva.evaluation.generation import GenerationSpec, response_text
+from mva.engines.text import response_text
+from mva.evaluation.generation import GenerationSpec
 from mva.models.sources.tiny_random import byte_tokenizer
 
 TAGS = ("<think>", "</think>")

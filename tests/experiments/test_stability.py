@@ -12,7 +12,7 @@ from mva.apps.command import conf_folder
 from mva.data.prompts import evaluation_prompts
 from mva.diagnostics import Diagnostics
 from mva.evaluation.ledger import Ledger
-from mva.experiment import Session
+from mva.experiment import open_session
 from mva.models.merge import merged
 from mva.models.sources.pretrained import Pretrained
 from mva.pareto.front import Front
@@ -71,7 +71,7 @@ def config(tmp_path, dtype):
 def study(stability, config, tmp_path):
     e = assemble.experiment(config)
     data, _ = e.data.load(e.values)
-    session = Session(e, e.model.load(), data, Stages(tmp_path))
+    session = open_session(e, e.model.load(), data, Stages(tmp_path))
     vectors = train_vectors(session, log=lambda _metrics, _step: None)
     return stability.Study(session, vectors, make_rewards(session, vectors), tmp_path / "stability")
 

@@ -7,11 +7,11 @@ import trl
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from mva import experiment as module
 from mva.apps import assemble
 from mva.apps.command import conf_folder
 from mva.diagnostics import Diagnostics
 from mva.evaluation.ledger import Ledger
-from mva.experiment import Session
 from mva.models.sources.tiny_random import TinyRandom
 from mva.pipeline import find_front, make_rewards, train_independently, train_vectors
 from mva.stages import Stages
@@ -35,7 +35,7 @@ def open_session(folder, *overrides):
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         experiment = assemble.experiment(compose("config", [*words, *few]))
     data, _ = experiment.data.load(experiment.values)
-    return Session(experiment, experiment.model.load(), data, Stages(folder))
+    return module.open_session(experiment, experiment.model.load(), data, Stages(folder))
 
 
 @pytest.mark.parametrize("option", sorted(path.stem for path in (conf_folder() / "model").glob("tiny_*.yaml")))

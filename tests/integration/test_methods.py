@@ -3,10 +3,10 @@
 import pytest
 from hydra import compose, initialize_config_dir
 
+from mva import experiment as module
 from mva.apps import assemble
 from mva.apps.command import conf_folder
 from mva.evaluation.ledger import Ledger
-from mva.experiment import Session
 from mva.pipeline import filter_pairs, find_front, make_rewards, train_vectors
 from mva.stages import Stages
 
@@ -32,7 +32,7 @@ def open_session(folder, cache, *overrides):
         config = compose("config", ["debug=smoke", f"paths.cache={cache}", *SMALL, *overrides])
     experiment = assemble.experiment(config)
     data, _ = experiment.data.load(experiment.values)
-    return Session(experiment, experiment.model.load(), data, Stages(folder))
+    return module.open_session(experiment, experiment.model.load(), data, Stages(folder))
 
 
 def run(session, folder):

@@ -10,9 +10,9 @@ from hydra import compose, initialize_config_dir
 from mva.apps import assemble
 from mva.apps.command import conf_folder
 from mva.diagnostics import Diagnostics
-from mva.evaluation import evaluator
+from mva.engines.hf import HfResponder
 from mva.evaluation.ledger import Ledger
-from mva.experiment import Session
+from mva.experiment import open_session
 from mva.models import reference
 from mva.pipeline import find_front, make_rewards, train_independently, train_vectors
 from mva.preflight import check_session
@@ -34,7 +34,7 @@ def experiment(tmp_path, *overrides):
 def front_of(experiment, folder):
     data, _ = experiment.data.load(experiment.values)
     folder.mkdir(exist_ok=True)
-    session = Session(experiment, experiment.model.load(), data, Stages(folder))
+    session = open_session(experiment, experiment.model.load(), data, Stages(folder))
     vectors = train_vectors(session, log=lambda _metrics, _step: None)
     front = find_front(session, vectors, make_rewards(session, vectors), Ledger(folder))
     return front, vectors, Diagnostics(session, vectors, train_independently(session, vectors)).dependence()
@@ -81,7 +81,7 @@ def test_the_ledger_is_complete_and_a_second_run_makes_nothing_anew(tmp_path, mo
     assert {candidate for split, candidate in scored if split == "validation"} >= {p.id for p in front.points}
     assert {candidate for split, candidate in scored if split == "test"} >= {p.id for p in front.points}
     assert Counter((line["split"], line["id"]) for line in generations) == dict.fromkeys(scored, 3)
-    for owner, name in ((fit, "Trainer"), (reference, "_compute"), (evaluator, "generate")):
+    for owner, name in ((fit, "Trainer"), (reference, "_compute"), (HfResponder, "answer")):
         monkeypatch.setattr(owner, name, None)  # making anything anew would fail now
     again, same, _ = front_of(setup, tmp_path / "run")
     assert again.to_json() == front.to_json()
@@ -115,7 +115,7 @@ def test_a_model_that_takes_no_packed_rows_falls_back_and_learns_the_same(tmp_pa
     plain = replace(backbone, capabilities=replace(backbone.capabilities, packed=False))
     norms = []
     for i, body in enumerate([backbone, plain]):
-        session = Session(
+        session = open_session(
             replace(setup, store=type(setup.store)(tmp_path / str(i))), body, data, Stages(tmp_path / "run")
         )
         norms.append([vector.norm() for vector in train_vectors(session, log=lambda _metrics, _step: None)])
@@ -127,6 +127,6 @@ def test_a_limit_that_the_template_exceeds_is_refused_by_name_before_anything_is
     setup = experiment(tmp_path, "reward=preference_head", f"{option}=3")
     data, _ = setup.data.load(setup.values)
     (tmp_path / "run").mkdir()
-    session = Session(setup, setup.model.load(), data, Stages(tmp_path / "run"))
+    session = open_session(setup, setup.model.load(), data, Stages(tmp_path / "run"))
     with pytest.raises(ValueError, match=rf"^{option}=3: the chat template .* take 19 tokens of the prompt's 3"):
         check_session(session)

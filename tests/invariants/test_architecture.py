@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "mva"
 ORDER = [
     "data", "models", "estimators", "objectives", "training", "composition", "policies", "extrapolation", "pareto",
-    "statistics", "search", "rewards", "evaluation", "tracking", "judging", "runs", "analysis", "report", "serving", "experiment", "preflight", "diagnostics", "pipeline", "apps",
+    "statistics", "search", "rewards", "engines", "evaluation", "tracking", "judging", "runs", "analysis", "report", "serving", "experiment", "preflight", "diagnostics", "pipeline", "apps",
 ]  # fmt: skip
 FOUNDATION = {
     "checks",

@@ -102,12 +102,12 @@ class ScalesItsLogits(torch.nn.Module):
 def test_what_an_architecture_can_do_is_found_by_trying():
     model = load_backbone(TinyRandom("llama"), device="cpu").model
     size = model.get_input_embeddings().num_embeddings
-    assert detect_capabilities(model, vocabulary_size=size) == Capabilities(packed=True, split_head=True)
+    assert detect_capabilities(model, vocabulary_size=size) == Capabilities(packed=True, split_head=True, slots=True)
     assert detect_capabilities(IgnoresMasks(model), vocabulary_size=size) == Capabilities(
         packed=False, split_head=False
     )
     assert detect_capabilities(ScalesItsLogits(model), vocabulary_size=size) == Capabilities(
-        packed=True, split_head=False
+        packed=True, split_head=False, slots=True
     )
 
 

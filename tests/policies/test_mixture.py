@@ -8,7 +8,7 @@ import torch
 from mva.composition.linear import Linear
 from mva.composition.log_probs import LogProbs
 from mva.data.preference import user_prompt
-from mva.evaluation.generation import GenerationRequest, GenerationSpec, generate
+from mva.evaluation.generation import GenerationSpec
 from mva.models.backbone import load_backbone
 from mva.models.merge import merged
 from mva.models.sources.tiny_random import TinyRandom
@@ -67,27 +67,23 @@ def oracle(backbone, vectors, omega, prompt):
 
 
 @pytest.mark.parametrize("omega", [(0.5, 0.5), (0.25, 0.75), (0.0, 1.0), (0.0, 0.0), (0.4, 0.3), (1.5, -0.5)])
-def test_greedy_decoding_takes_the_likeliest_token_of_the_mixture(backbone, vectors, mixture, omega):
-    found = generate(mixture, backbone, [GenerationRequest(omega, prompt) for prompt in PROMPTS], GREEDY)
+def test_greedy_decoding_takes_the_likeliest_token_of_the_mixture(generate, backbone, vectors, mixture, omega):
+    found = generate(mixture, backbone, [(omega, prompt) for prompt in PROMPTS], GREEDY)
     assert found == [oracle(backbone, vectors, omega, prompt) for prompt in PROMPTS]
 
 
 @pytest.mark.parametrize("spec", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
-def test_responses_do_not_depend_on_the_batch(backbone, mixture, spec):
-    requests = [
-        GenerationRequest(omega, prompt) for prompt in PROMPTS for omega in [(1.0, 0.0), (0.5, 0.5), (0.2, 0.3)]
-    ]
+def test_responses_do_not_depend_on_the_batch(generate, backbone, mixture, spec):
+    requests = [(omega, prompt) for prompt in PROMPTS for omega in [(1.0, 0.0), (0.5, 0.5), (0.2, 0.3)]]
     together = generate(mixture, backbone, requests, spec)
     assert len(set(together)) > len(PROMPTS)
     for batch_size in (1, 2):
         assert generate(mixture, backbone, requests, replace(spec, batch_size=batch_size)) == together
 
 
-def test_a_single_vector_speaks_as_without_a_mixture(backbone, vectors, mixture):
+def test_a_single_vector_speaks_as_without_a_mixture(generate, backbone, vectors, mixture):
     per_row = PerRowPolicy().build(backbone, vectors, Linear())
-    requests = [
-        GenerationRequest(omega, prompt) for prompt in PROMPTS for omega in [(1.0, 0.0), (0.0, 1.0), (0.0, 0.0)]
-    ]
+    requests = [(omega, prompt) for prompt in PROMPTS for omega in [(1.0, 0.0), (0.0, 1.0), (0.0, 0.0)]]
     assert generate(mixture, backbone, requests, SAMPLED) == generate(per_row, backbone, requests, SAMPLED)
 
 

@@ -7,7 +7,6 @@ import torch
 from mva.composition.linear import Linear
 from mva.data.preference import user_prompt
 from mva.data.template import Template
-from mva.evaluation.generation import GenerationRequest, generate
 from mva.extrapolation.space import CoefficientSpace
 from mva.models.merge import merged
 from mva.models.sources.tiny_random import ARCHITECTURES
@@ -23,12 +22,12 @@ def last(speaker, *coefficients):
 
 
 @pytest.fixture
-def by_merged_weights(vectors_of):
+def by_merged_weights(generate, vectors_of):
     """The oracle: one candidate at a time, its vector merged into the weights."""
 
     def answer(speaker, *coefficients):
         policy = MergedPolicy().build(speaker.backbone, vectors_of(speaker.backbone), Linear())
-        return generate(policy, speaker.backbone, [GenerationRequest(coefficients, PROMPT)], speaker.spec)[0]
+        return generate(policy, speaker.backbone, [(coefficients, PROMPT)], speaker.spec)[0]
 
     return answer
 
