@@ -13,7 +13,7 @@ from torch import Tensor
 
 _GOLDEN = 0x9E3779B97F4A7C15  # 2^64 / golden ratio: what Weyl sequences add
 _MIX_64 = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1))
-_MIX_32 = ((16, 0x7FEB352D), (15, 0x846CA68B), (16, 1))
+_CACHED = 2**17  # numbers at a time on a CPU: their scratch stays in the caches
 _TO_UNIT = 2.0**-31 * (1 - 2.0**-24)  # the largest number stays below 1 after rounding
 
 
@@ -40,19 +40,15 @@ def bits(keys: Tensor, size: int) -> Tensor:
     """
     if keys.dtype != torch.int64:
         raise ValueError(f"Keys are int64, not {keys.dtype}.")
-    mixed = _mixed_64(keys + _signed(_GOLDEN, 64))[..., None]
-    low, high = mixed.to(torch.int32), (mixed >> 32).to(torch.int32)
+    mixed = _mixed_64(keys + _signed(_GOLDEN, 64)).reshape(-1, 1)
     places = torch.arange(size, dtype=torch.int32, device=keys.device) * _signed(_GOLDEN >> 32, 32)
-    x = places + low
-    shifted = torch.empty_like(x)
-    for round_, (shift, factor) in enumerate(_MIX_32):
-        torch.bitwise_right_shift(x, shift, out=shifted)
-        x ^= shifted.bitwise_and_((1 << (32 - shift)) - 1)  # torch's shift drags the sign along
-        if factor != 1:
-            x *= _signed(factor, 32)
-        if round_ == 0:
-            x ^= high
-    return x.bitwise_and_(2**31 - 1)
+    drawn = torch.empty((len(mixed), size), dtype=torch.int32, device=keys.device)
+    n_keys = max(1, _CACHED // max(1, size)) if keys.device.type == "cpu" else max(1, len(mixed))
+    scratch = torch.empty_like(drawn[:n_keys])
+    for x, of_keys in zip(drawn.split(n_keys), mixed.split(n_keys), strict=True):
+        torch.add(places, of_keys.to(torch.int32), out=x)
+        _mix_32(x, (of_keys >> 32).to(torch.int32), scratch[: len(x)])
+    return drawn.view(*keys.shape, size)
 
 
 def uniform(keys: Tensor, size: int) -> Tensor:
@@ -65,7 +61,25 @@ def uniform(keys: Tensor, size: int) -> Tensor:
     Raises:
         ValueError: If the keys are no int64.
     """
-    return bits(keys, size).float().add_(0.5).mul_(_TO_UNIT)
+    drawn = bits(keys, size)
+    numbers = drawn.view(torch.float32).copy_(drawn)  # in place: fresh memory would take longer than the hash
+    return numbers.add_(0.5).mul_(_TO_UNIT)
+
+
+def _mix_32(x: Tensor, high: Tensor, scratch: Tensor) -> None:
+    _fold(x, 16, scratch)
+    x *= 0x7FEB352D
+    x ^= high
+    _fold(x, 15, scratch)
+    x *= _signed(0x846CA68B, 32)
+    _fold(x, 16, scratch)
+    x &= 2**31 - 1
+
+
+def _fold(x: Tensor, shift: int, scratch: Tensor) -> None:
+    torch.bitwise_right_shift(x, shift, out=scratch)
+    scratch &= (1 << (32 - shift)) - 1  # torch's shift drags the sign along
+    x ^= scratch
 
 
 def _mixed_64(x: Tensor) -> Tensor:

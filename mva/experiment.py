@@ -76,7 +76,7 @@ class Experiment:
             BadSetting: For the first that it lacks.
         """
         self.execution.check_machine()
-        check_ranks(self.recipe, self.adapter, self.objective, self.execution)
+        check_ranks(self.recipe, self.objective, self.execution)
         try:
             check_device(self.model.device)
         except BadSetting as error:

@@ -42,7 +42,7 @@ class StepIndexedBatches(Dataset[Step]):
 
     `layout` makes micro-batches of pairs, whose `index` names places among them.
 
-    Shape: `reference` is `(n, 2)`, `owner` (if there is any) `(n,)`.
+    Shape: `reference` is `(n, 2)`, `owner` (if there is any) `(n,)`, ascending.
     """
 
     pairs: Sequence[TokenizedPair]
@@ -68,8 +68,11 @@ class StepIndexedBatches(Dataset[Step]):
         ]
 
     def _with_what_is_known(self, batch: PreferenceBatch, rows: Tensor) -> PreferenceBatch:
-        owner = None if self.owner is None else self.owner[rows]
-        return replace(batch, index=rows, reference=self.reference[rows], owner=owner)
+        known = replace(batch, index=rows, reference=self.reference[rows])
+        if self.owner is None:
+            return known
+        owner = self.owner[rows]
+        return replace(known, index=rows - torch.searchsorted(self.owner, owner), owner=owner)
 
 
 class ResumableLoader(DataLoader[Step]):

@@ -20,6 +20,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from mva.counter_noise import combined
 from mva.data.tokenization import TokenizedPair
 
 Answered = tuple[Sequence[int], Sequence[Sequence[int]]]
@@ -36,10 +37,12 @@ class PreferenceBatch:
         - `input_ids`, `position_ids`: `(rows, length)`; one row when packed
         - `attention_mask`: the lengths `(1, 1, n, 3)` of prompts, chosen and rejected responses when packed (see
           `models/attention.py`), 0/1 `(rows, length)` when plain
+        - `places`: `(rows, length)`, a token's name in its pair, in either layout: twice its position, plus 1 in the
+          rejected response
         - `target_row`, `target_position`, `target_token`, `target_sequence`: `(n_targets,)`; the hidden state at
           (`target_row`, `target_position`) predicts `target_token`, which belongs to sequence `target_sequence`:
           0..n-1 are the chosen responses, n..2n-1 the rejected ones
-        - `index`: `(n,)` row numbers in the data set
+        - `index`: `(n,)` row numbers among the pairs of their owner
         - `reference`: `(n, 2)` the reference policy's log-probs of (chosen, rejected), or None
         - `owner`: `(n,)` whose pairs they are, counted through the values of the training, or None
     """
@@ -47,6 +50,7 @@ class PreferenceBatch:
     input_ids: Tensor
     position_ids: Tensor
     attention_mask: Tensor
+    places: Tensor
     target_row: Tensor
     target_position: Tensor
     target_token: Tensor
@@ -77,6 +81,14 @@ class PreferenceBatch:
         sizes = self.attention_mask[0, 0].sum(dim=1).to(by_pair.device)
         return by_pair.repeat_interleave(sizes, dim=0, output_size=self.input_ids.shape[1])[None]
 
+    def token_keys(self, *parts: Tensor | int) -> Tensor:
+        """Name every token, the same in either layout, by `parts` (for all pairs, or `(n,)`), its pair and its place.
+
+        Shape: int64 `(rows, length)`.
+        """
+        by_pair = combined(*parts, self.index)
+        return combined(self.by_token(by_pair[:, None])[..., 0], self.places)
+
 
 def pack(pairs: Sequence[TokenizedPair]) -> PreferenceBatch:
     """Lay all pairs in one row."""
@@ -90,7 +102,8 @@ def pack(pairs: Sequence[TokenizedPair]) -> PreferenceBatch:
         targets.append(
             _targets(pair.rejected, 0, first=answer - 1, then=answer + len(pair.chosen), sequence=n + k),
         )
-    return _batch(ids, positions, lengths, targets)
+    rejected = torch.tensor([0, 0, 1]).repeat(n).repeat_interleave(lengths.flatten().long())
+    return _batch(ids, positions, lengths, 2 * positions + rejected, targets)
 
 
 def in_one_row(texts: Sequence[Answered]) -> tuple[Tensor, Tensor, Tensor]:
@@ -119,14 +132,16 @@ def pad(pairs: Sequence[TokenizedPair], *, pad_id: int) -> PreferenceBatch:
     length = max(len(prompt) + len(response) for prompt, response in rows)
     ids = torch.full((2 * n, length), pad_id)
     mask = torch.zeros((2 * n, length), dtype=torch.long)
+    rejected = torch.zeros_like(mask)
     targets: list[Tensor] = []
     for row, (prompt, response) in enumerate(rows):
         end = len(prompt) + len(response)
         ids[row, :end] = torch.tensor(prompt + response)
         mask[row, :end] = 1
+        rejected[row, len(prompt) : end] = int(row >= n)
         targets.append(_targets(response, row, first=len(prompt) - 1, then=len(prompt), sequence=row))
     positions = torch.arange(length).expand(2 * n, length).clone()
-    return _batch(ids, positions, mask, targets)
+    return _batch(ids, positions, mask, 2 * positions + rejected, targets)
 
 
 def cut(pairs: Sequence[TokenizedPair], *, tokens: int, padded: bool) -> list[list[int]]:
@@ -157,9 +172,10 @@ def row_length(pair: TokenizedPair) -> int:
     return len(pair.prompt) + max(len(pair.chosen), len(pair.rejected))
 
 
-def _batch(ids: Tensor, positions: Tensor, mask: Tensor, targets: Sequence[Tensor]) -> PreferenceBatch:
+def _batch(ids: Tensor, positions: Tensor, mask: Tensor, places: Tensor, targets: Sequence[Tensor]) -> PreferenceBatch:
     row, position, token, sequence = torch.cat(list(targets), dim=1)
-    return PreferenceBatch(ids, positions, mask, row, position, token, sequence, index=torch.arange(len(targets) // 2))
+    index = torch.arange(len(targets) // 2)
+    return PreferenceBatch(ids, positions, mask, places, row, position, token, sequence, index)
 
 
 def _targets(response: Sequence[int], row: int, *, first: int, then: int, sequence: int) -> Tensor:

@@ -13,14 +13,36 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-run_again_within: ContextVar[Callable[[], AbstractContextManager[Any]]] = ContextVar("within", default=nullcontext)
-"""Where a block has to be computed again: what hangs on its modules for the length of a forward pass sets this."""
+Hanging = Callable[[], AbstractContextManager[Any]]
+_run_again_within: ContextVar[Hanging] = ContextVar("within", default=nullcontext)
 
 
 def transformer_blocks(model: PreTrainedModel) -> nn.ModuleList:
     """Find the list of transformer blocks, in the order in which they run."""
     depth = model.config.get_text_config().num_hidden_layers
     return next(m for m in model.base_model.modules() if isinstance(m, nn.ModuleList) and len(m) == depth)
+
+
+@contextmanager
+def hung_on(hang: Hanging) -> Iterator[None]:
+    """Enter `hang()`, which hangs something on the model's modules, and enter it again where a block is computed again.
+
+    A block that ran inside the `with` is computed again in its backward pass, which may come after the `with`.
+    """
+    before = _run_again_within.get()
+
+    @contextmanager
+    def both() -> Iterator[None]:
+        with before(), hang():
+            yield
+
+    _run_again_within.set(both)
+    try:
+        with hang():
+            yield
+    finally:
+        # Not by a token: a server steps through answers in several contexts, and a token knows its own alone.
+        _run_again_within.set(before)
 
 
 @contextmanager
@@ -42,7 +64,7 @@ def activations_recomputed(model: PreTrainedModel, *, active: bool = True) -> It
 def _recomputed(forward: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(forward)
     def forward_again(*arguments: Any, **named: Any) -> Any:
-        within = run_again_within.get()
+        within = _run_again_within.get()
         return checkpoint(
             forward, *arguments, use_reentrant=False, context_fn=lambda: (nullcontext(), within()), **named
         )

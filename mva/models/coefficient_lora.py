@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from mva.models.backbone import Backbone
-from mva.models.blocks import run_again_within
+from mva.models.blocks import hung_on
+from mva.models.keyed_dropout import Dropout
 from mva.models.value_vector import LowRank, ValueVector
 
 
@@ -57,6 +58,7 @@ class CoefficientLora:
 class Stacked:
     """What several vectors add to one module: A `(R, d_in)`, scaled B `(d_out, R)`, the vector of each of R ranks."""
 
+    name: str
     module: nn.Module
     a: Tensor
     b: Tensor
@@ -74,30 +76,24 @@ def stack(model: nn.Module, vectors: Sequence[Mapping[str, LowRank]]) -> list[St
     if missing := [name for name in names if name not in modules]:
         raise ValueError(f"The model has no module {missing[0]}, which a vector adapts.")
     return [
-        _concatenate(modules[name], [(i, factors[name]) for i, factors in enumerate(vectors) if name in factors])
+        _concatenate(name, modules[name], [(i, factors[name]) for i, factors in enumerate(vectors) if name in factors])
         for name in names
     ]
 
 
 @contextmanager
-def gated(stacked: Sequence[Stacked], coefficients: Tensor, *, dropout: float = 0.0) -> Iterator[None]:
+def gated(stacked: Sequence[Stacked], coefficients: Tensor, *, dropout: Dropout | None = None) -> Iterator[None]:
     """Add each row's own combination of the vectors inside the `with`, or each token's.
 
     Shape: `coefficients` is `(rows, n_vectors)` or `(rows, length, n_vectors)`; of length 1 it is for all tokens.
     `dropout` acts on what the vectors read, as in training.
     """
-    before = run_again_within.get()
-    run_again_within.set(lambda: _hooked(stacked, coefficients, dropout))
-    try:
-        with _hooked(stacked, coefficients, dropout):
-            yield
-    finally:
-        # Not by a token: a server steps through answers in several contexts, and a token knows its own alone.
-        run_again_within.set(before)
+    with hung_on(lambda: _hooked(stacked, coefficients, dropout)):
+        yield
 
 
 @contextmanager
-def _hooked(stacked: Sequence[Stacked], coefficients: Tensor, dropout: float) -> Iterator[None]:
+def _hooked(stacked: Sequence[Stacked], coefficients: Tensor, dropout: Dropout | None) -> Iterator[None]:
     hooks = [one.module.register_forward_hook(_gated(one, coefficients, dropout)) for one in stacked]
     try:
         yield
@@ -106,9 +102,10 @@ def _hooked(stacked: Sequence[Stacked], coefficients: Tensor, dropout: float) ->
             hook.remove()
 
 
-def _concatenate(module: nn.Module, present: Sequence[tuple[int, LowRank]]) -> Stacked:
+def _concatenate(name: str, module: nn.Module, present: Sequence[tuple[int, LowRank]]) -> Stacked:
     owner = torch.tensor([i for i, factor in present for _ in range(factor.a.shape[0])])
     return Stacked(
+        name,
         module,
         a=torch.cat([factor.a for _, factor in present]),
         b=torch.cat([factor.scaling * factor.b for _, factor in present], dim=1),
@@ -117,15 +114,16 @@ def _concatenate(module: nn.Module, present: Sequence[tuple[int, LowRank]]) -> S
 
 
 def _gated(
-    one: Stacked, coefficients: Tensor, dropout: float
+    one: Stacked, coefficients: Tensor, dropout: Dropout | None
 ) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
     by_token = coefficients if coefficients.ndim == 3 else coefficients[:, None]
     gate = by_token[..., one.owner]
 
     def add_update(_module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        x = nn.functional.dropout(inputs[0], dropout)  # computed in the base's precision, whatever the factors' own
+        x = inputs[0] if dropout is None else dropout(inputs[0], one.name)
         if x.ndim == 2:  # some architectures flatten (rows, length) before a projection
             x = x.view(gate.shape[0], -1, x.shape[-1])
+        # Computed in the base's precision, whatever the factors' own.
         update = nn.functional.linear(nn.functional.linear(x, one.a.to(x)) * gate.to(x), one.b.to(x))
         return output + update.view(output.shape).to(output.dtype)
 

@@ -123,6 +123,8 @@ def adapter_name(value: str) -> str:
 def attach(backbone: Backbone, spec: LoraSpec, *, name: str, seed: int) -> PeftModel:
     """Put a fresh adapter on the backbone; it alone is trainable. The same seed gives the same initial factors.
 
+    What its `dropout` drops is the business of whoever trains it (`models/keyed_dropout.py`).
+
     Raises:
         ValueError: If a target matches no module, or one that can't be adapted.
     """
@@ -132,7 +134,6 @@ def attach(backbone: Backbone, spec: LoraSpec, *, name: str, seed: int) -> PeftM
         task_type="CAUSAL_LM",
         r=spec.rank,
         lora_alpha=spec.alpha,
-        lora_dropout=spec.dropout,
         target_modules=targets,
         use_rslora=spec.rslora,
         fan_in_fan_out=any(isinstance(modules[name], Conv1D) for name in targets),

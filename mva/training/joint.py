@@ -10,6 +10,7 @@ it is not. Gradients are clipped for each vector: at strength 0 the vectors are 
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from mva.estimators.base import LearnedEstimator
 from mva.estimators.samples import paired
 from mva.models.backbone import Backbone
 from mva.models.coefficient_lora import gated, stack
+from mva.models.keyed_dropout import Dropout
 from mva.models.log_probs import sequence_log_probs
 from mva.models.value_vector import LowRank, ValueVector
 from mva.seeding import derive_seed
@@ -92,7 +94,7 @@ class JointModule(LightningModule):
         return self._journal.lines()
 
     def on_train_batch_start(self, _step: Step, batch_idx: int) -> None:
-        """Make every batch's randomness (dropout) a function of seed and step."""
+        """Make every batch's randomness a function of seed and step."""
         torch.manual_seed(derive_seed(self.specs[0].seed, "step", batch_idx))
 
     def training_step(self, batch: Step, batch_idx: int) -> None:
@@ -105,7 +107,7 @@ class JointModule(LightningModule):
         belongs = nn.functional.one_hot(_owners(step), len(self.specs))
         n_pairs, of_pairs = belongs.sum(dim=0), list[tuple[Tensor, Tensor]]()
         for part in parts_of(step, self.specs[0].objective):
-            losses, chosen, rejected = self._preference(part)
+            losses, chosen, rejected = self._preference(part, number)
             of_pairs.append((losses.detach(), chosen - rejected))
             yield (losses / n_pairs[_owners(part)]).sum()
         losses, margins = map(torch.cat, zip(*of_pairs, strict=True))
@@ -197,12 +199,20 @@ class JointModule(LightningModule):
             others = decorrelation.freeze(current, [*factors[:i], *factors[i + 1 :]])
             yield from paired(decorrelation.view, current, others)
 
-    def _preference(self, step: Step) -> tuple[Tensor, Tensor, Tensor]:
-        return preference(step, self.specs[0].objective, self._log_probs)
+    def _preference(self, step: Step, number: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+        return preference(step, self.specs[0].objective, partial(self._log_probs, number=number))
 
-    def _log_probs(self, batch: PreferenceBatch) -> tuple[Tensor, Tensor]:
+    def _dropout(self, batch: PreferenceBatch, number: int) -> Dropout | None:
+        """What each vector's own training drops of its pairs at this step."""
+        rate = self.specs[0].lora.dropout
+        if not (self.training and rate):
+            return None
+        seeds = torch.tensor([spec.vector_seed for spec in self.specs], device=self.device)
+        return Dropout(rate, batch.token_keys(seeds[_owner(batch)], number, 0))
+
+    def _log_probs(self, batch: PreferenceBatch, *, number: int) -> tuple[Tensor, Tensor]:
         gate = nn.functional.one_hot(_owner(batch), len(self.specs)).float()
-        dropout = self.specs[0].lora.dropout if self.training else 0.0
+        dropout = self._dropout(batch, number)
         with gated(stack(self.model, self._factors()), batch.by_token(gate), dropout=dropout):
             return sequence_log_probs(self.model, batch, split_head=self.backbone.capabilities.split_head)
 

@@ -8,7 +8,7 @@ theta_i active; the reference policy is the base with all vectors off, whose log
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from types import MappingProxyType
 from typing import Any
 
@@ -24,6 +24,7 @@ from mva.data.datamodule import Step
 from mva.data.packing import PreferenceBatch
 from mva.estimators.base import LearnedEstimator
 from mva.estimators.samples import FrozenSamples, paired
+from mva.models.keyed_dropout import Dropout, dropping
 from mva.models.log_probs import sequence_log_probs
 from mva.models.lora import live_factors
 from mva.models.value_vector import LowRank, ValueVector
@@ -100,7 +101,7 @@ class ValueVectorModule(LightningModule):
         return self._journal.lines()
 
     def on_train_batch_start(self, _step: Step, batch_idx: int) -> None:
-        """Make every batch's randomness (dropout) a function of seed and step, so that a resumed run is the same."""
+        """Make every batch's randomness a function of seed and step, so that a resumed run is the same."""
         torch.manual_seed(derive_seed(self.spec.vector_seed, "step", batch_idx))
 
     def training_step(self, batch: Step, batch_idx: int) -> None:
@@ -116,7 +117,7 @@ class ValueVectorModule(LightningModule):
         """
         n_pairs, of_pairs = sum(map(len, step)), list[tuple[Tensor, Tensor]]()
         for part in parts_of(step, self.spec.objective):
-            losses, chosen, rejected = self._preference(part)
+            losses, chosen, rejected = self._preference(part, number)
             of_pairs.append((losses.detach(), chosen - rejected))
             yield losses.sum() / n_pairs
         losses, margins = map(torch.cat, zip(*of_pairs, strict=True))
@@ -173,11 +174,17 @@ class ValueVectorModule(LightningModule):
     def _paired_samples(self) -> Iterator[tuple[Any, Any]]:
         return paired(self.decorrelation.view, self._factors(), self._earlier_samples)
 
-    def _preference(self, step: Step) -> tuple[Tensor, Tensor, Tensor]:
-        return preference(step, self.spec.objective, self._log_probs)
+    def _preference(self, step: Step, number: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+        return preference(step, self.spec.objective, partial(self._log_probs, number=number))
 
-    def _log_probs(self, batch: PreferenceBatch) -> tuple[Tensor, Tensor]:
-        return sequence_log_probs(self.model, batch, split_head=self.split_head)
+    def _log_probs(self, batch: PreferenceBatch, *, number: int) -> tuple[Tensor, Tensor]:
+        rate = self.spec.lora.dropout
+        if not (self.training and rate):
+            return sequence_log_probs(self.model, batch, split_head=self.split_head)
+        owner = 0 if batch.owner is None else batch.owner
+        dropout = Dropout(rate, batch.token_keys(self.spec.vector_seed, number, owner))
+        with dropping(self.model, self.spec.value, dropout):
+            return sequence_log_probs(self.model, batch, split_head=self.split_head)
 
     def _track(self, stage: str, metrics: Mapping[str, Tensor], step: int) -> None:
         self._journal.add(step, {f"{stage}/{self.spec.value}/{name}": metric for name, metric in metrics.items()})

@@ -28,7 +28,6 @@ from torch.optim import Optimizer
 
 from mva.checks import BadSetting
 from mva.data.datamodule import PreferenceDataModule
-from mva.models.lora import LoraSpec
 from mva.objectives.base import PreferenceLoss, of_the_whole_batch
 from mva.training.spec import ExecutionOptions, Recipe
 
@@ -165,7 +164,7 @@ class AverageGradients(Callback):
         average(parameter.grad for parameter in parameters if parameter.grad is not None)
 
 
-def check_ranks(recipe: Recipe, lora: LoraSpec, objective: PreferenceLoss, execution: ExecutionOptions) -> None:
+def check_ranks(recipe: Recipe, objective: PreferenceLoss, execution: ExecutionOptions) -> None:
     """Check that several processes can train what one would.
 
     Raises:
@@ -178,11 +177,6 @@ def check_ranks(recipe: Recipe, lora: LoraSpec, objective: PreferenceLoss, execu
         raise BadSetting(
             "trainer.recipe.batch_size",
             f"is {recipe.batch_size}, which {n_processes} processes can't share evenly: choose a multiple of it.",
-        )
-    if lora.dropout:
-        raise BadSetting(
-            "adapter.dropout",
-            f"is {lora.dropout}, and what it drops would depend on the number of processes ({n_processes}): choose 0.",
         )
     if of_the_whole_batch(objective):
         raise BadSetting(

@@ -20,6 +20,7 @@ from mva.training.constraint import Constraint
 Accelerator = Literal["auto", "cpu", "gpu", "cuda", "mps"]
 Mixed = Literal["32-true", "bf16-mixed", "16-mixed"]
 Schedule = Literal["constant", "linear", "cosine"]
+_DROPOUT = "keyed"  # by token and feature, whatever the layout; before, by the order in which a layout asks torch
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ class VectorSpec:
             "data": self.data,
             "seed": self.seed,
             "lora": asdict(self.lora),
+            **({"dropout": _DROPOUT} if self.lora.dropout else {}),
             "objective": describe(self.objective),
             "recipe": asdict(self.recipe),
             "decorrelation": describe(self.decorrelation) if penalised else None,

@@ -75,6 +75,14 @@ def test_a_batch_holds_its_pairs_with_their_reference_log_probs():
         assert [id_ for id_ in batch.input_ids[0].tolist() if id_ < 10] == [PAIRS[row].prompt[0] for row in rows]
 
 
+def test_pairs_are_counted_among_those_of_their_owner():
+    dataset = replace(steps(), owner=torch.tensor([0, 0, 0, 2, 2, 2, 2]))
+    for step, rows in enumerate(dataset.rows):
+        owners = [owner for batch in dataset[step] for owner in batch.owner.tolist()][::-1]
+        assert owners == [0 if row < 3 else 2 for row in rows]
+        assert indices([dataset[step]])[0] == [row if row < 3 else row - 3 for row in rows]
+
+
 @pytest.mark.parametrize("done", range(7))
 def test_a_loader_goes_on_at_any_step(done):
     first = ResumableLoader(steps())

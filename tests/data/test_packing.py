@@ -1,5 +1,6 @@
 """Both layouts of a preference batch, spelled out by hand, and how pairs are cut into micro-batches."""
 
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
@@ -27,6 +28,20 @@ def test_packed_pairs_share_one_row_of_prompt_chosen_and_rejected():
 
 def test_positions_start_again_with_every_prompt_and_behind_it_for_the_rejected_response():
     assert pack([LONG, SHORT]).position_ids.tolist() == [[0, 1, 2, 3, 2, 3, 4, 0, 1, 2, 1]]
+
+
+def test_a_token_has_one_name_in_its_pair_whatever_the_layout():
+    assert pack([LONG, SHORT]).places.tolist() == [[0, 2, 4, 6, 5, 7, 9, 0, 2, 4, 3]]
+    assert pad([LONG, SHORT], pad_id=PAD).places[:, :3].tolist() == [[0, 2, 4], [0, 2, 4], [0, 2, 5], [0, 3, 4]]
+
+
+def test_tokens_are_named_by_their_pair_and_place_and_whatever_else_is_given():
+    both, alone = pack([LONG, SHORT]), replace(pack([SHORT]), index=torch.tensor([1]))
+    keys = both.token_keys(7, 3)
+    assert len(keys.unique()) == 11
+    assert torch.equal(alone.token_keys(7, 3), keys[:, 7:])
+    assert torch.equal(pad([LONG, SHORT], pad_id=PAD).token_keys(7, 3)[2], keys[0, [0, 1, 4, 5, 6]])
+    assert not set(both.token_keys(7, 4).flatten().tolist()) & set(keys.flatten().tolist())
 
 
 def test_in_a_packed_row_the_prompt_s_last_token_predicts_the_first_of_both_responses():

@@ -6,6 +6,7 @@ import torch
 from mva.data.packing import pack, pad
 from mva.data.tokenization import TokenizedPair
 from mva.models.backbone import load_backbone
+from mva.models.keyed_dropout import Dropout, dropping
 from mva.models.log_probs import Capabilities, detect_capabilities, sequence_log_probs
 from mva.models.lora import LoraSpec, attach, detach
 from mva.models.sources.tiny_random import ARCHITECTURES, TinyRandom
@@ -111,12 +112,15 @@ def test_what_an_architecture_can_do_is_found_by_trying():
     )
 
 
-def test_both_layouts_give_the_same_gradient(backbone):
+def test_both_layouts_give_the_same_gradient_dropout_included(backbone):
     model = attach(backbone, LoraSpec(rank=4), name="helpful", seed=0)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     gradients = []
+    for i, parameter in enumerate(trained):
+        torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(i))
     for batch in (pack(PAIRS), pad(PAIRS, pad_id=0)):
-        chosen, rejected = sequence_log_probs(model, batch, split_head=backbone.capabilities.split_head)
+        with dropping(model, "helpful", Dropout(0.3, batch.token_keys(0))):
+            chosen, rejected = sequence_log_probs(model, batch, split_head=backbone.capabilities.split_head)
         gradients.append(torch.autograd.grad(torch.nn.functional.softplus(rejected - chosen).mean(), trained))
     detach(model)
     torch.testing.assert_close(gradients[0], gradients[1], atol=ATOL, rtol=0)

@@ -181,8 +181,8 @@ def test_a_vector_that_blew_up_in_its_last_step_is_not_stored(fitter):
 def test_a_loss_that_is_no_number_leaves_no_checkpoint_to_come_back_to(fitter, monkeypatch):
     compute = ValueVectorModule._preference
 
-    def broken(module, batch):
-        losses, chosen, rejected = compute(module, batch)
+    def broken(module, batch, number):
+        losses, chosen, rejected = compute(module, batch, number)
         return losses * (float("nan") if len(module.history) > 5 else 1.0), chosen, rejected
 
     monkeypatch.setattr(ValueVectorModule, "_preference", broken)

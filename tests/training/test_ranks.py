@@ -14,7 +14,6 @@ import torch
 from safetensors.torch import load_file
 
 from mva.checks import BadSetting
-from mva.models.lora import LoraSpec
 from mva.objectives.dpo import DPO
 from mva.objectives.kto_pair import KTOPair
 from mva.training import ranks
@@ -84,7 +83,10 @@ def until(condition):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
-    [("trainer.recipe.accumulate=2", "trainer.recipe.steps=6"), ("plan=joint", "trainer.recipe.steps=4")],
+    [
+        ("trainer.recipe.accumulate=2", "trainer.recipe.steps=6", "adapter.dropout=0.2"),
+        ("plan=joint", "trainer.recipe.steps=4", "adapter.dropout=0.2"),
+    ],
     ids=["accumulated", "joint"],
 )
 def test_two_processes_give_the_vectors_of_one(tmp_path, words):
@@ -142,13 +144,12 @@ def two(monkeypatch):
     ("settings", "message"),
     [
         ({"recipe": Recipe(batch_size=3)}, "batch_size is 3, which 2 processes can't share evenly"),
-        ({"lora": LoraSpec(dropout=0.1)}, r"dropout is 0.1, and what it drops would depend"),
         ({"objective": KTOPair()}, r"objective is KTOPair, in which a pair's loss depends on all pairs of its batch"),
         ({"execution": ExecutionOptions(strategy="ddp")}, "strategy is ddp: with several processes choose auto"),
     ],
 )
 def test_what_several_processes_would_train_otherwise_is_refused(two, settings, message):
-    plain = {"recipe": Recipe(batch_size=4), "lora": LoraSpec(), "objective": DPO(), "execution": ExecutionOptions()}
+    plain = {"recipe": Recipe(batch_size=4), "objective": DPO(), "execution": ExecutionOptions()}
     ranks.check_ranks(**plain)
     with pytest.raises(BadSetting, match=message):
         ranks.check_ranks(**{**plain, **settings})

@@ -62,6 +62,15 @@ def test_a_penalty_that_cannot_act_is_no_part_of_the_key(change):
     assert key(replace(SPEC, **change)) == key(alone)
 
 
+def test_dropout_is_named_by_how_it_is_drawn_and_its_absence_changes_no_key():
+    with_dropout = replace(SPEC, lora=LoraSpec(dropout=0.1)).describe()
+    assert with_dropout.pop("dropout") == "keyed"
+    assert with_dropout["lora"].pop("dropout") == 0.1
+    without = SPEC.describe()
+    assert without["lora"].pop("dropout") == 0.0
+    assert with_dropout == without
+
+
 def test_the_description_is_plain_data():
     assert json.loads(json.dumps(SPEC.describe())) == SPEC.describe()
 
