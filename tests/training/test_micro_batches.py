@@ -22,6 +22,7 @@ from mva.objectives.modpo import MODPO
 from mva.objectives.orpo import ORPO
 from mva.objectives.robust_dpo import RobustDPO
 from mva.objectives.simpo import SimPO
+from mva.training import ranks, steps
 from mva.training.module import ValueVectorModule
 from mva.training.plan import Joint, MarginWeighting, Sequential
 from mva.training.task import Task
@@ -60,10 +61,12 @@ def with_tokens(fitter, tokens):
 def gradient_of(fitter, objective, tokens, *, capabilities=None):
     """The loss of a step, its metrics, and the gradient that its micro-batches add up to."""
     backbone = fitter.backbone if capabilities is None else replace(fitter.backbone, capabilities=capabilities)
-    data = TaskData(
-        backbone, fitter.data, fitter.recipe, 0.5,
-        store=with_tokens(fitter, 7).store, seed=0, bar=fitter.bar, tokens=tokens,
-    ).module(Task("helpful"), watched=0)  # fmt: skip
+    data = ranks.share_of(
+        TaskData(
+            backbone, fitter.data, fitter.recipe, 0.5,
+            store=with_tokens(fitter, 7).store, seed=0, bar=fitter.bar, tokens=tokens,
+        ).module(Task("helpful"), watched=0)
+    )  # fmt: skip
     model = attach(backbone, fitter.lora, name="helpful", seed=0)
     for i, factor in enumerate(live_factors(model, "helpful").values()):
         torch.nn.init.normal_(factor.b, std=0.3, generator=torch.Generator().manual_seed(i))
@@ -89,6 +92,22 @@ def test_loss_metrics_and_gradient_are_those_of_the_whole_step(quick, objective)
         assert loss == pytest.approx(whole[0], rel=1e-5)
         assert metrics == pytest.approx(whole[1], rel=1e-4, abs=1e-6)
         assert (gradient - whole[2]).norm() < 1e-5 * whole[2].norm()
+
+
+def test_shares_of_a_step_that_are_cut_unlike_give_the_gradient_of_the_whole_step(quick, monkeypatch):
+    quick = replace(quick, recipe=replace(quick.recipe, batch_size=6))
+    *_, whole, _ = gradient_of(quick, DPO(), 100_000)
+    gradients, numbers = [], set()
+    for rank in range(2):
+        with monkeypatch.context() as patch:
+            patch.setattr(ranks, "size", lambda: 2)
+            patch.setattr(ranks.dist, "get_rank", lambda rank=rank: rank)
+            patch.setattr(steps, "average", lambda _metrics: None)
+            *_, gradient, n_micro_batches = gradient_of(quick, DPO(), 45)
+        gradients.append(gradient)
+        numbers.add(n_micro_batches)
+    assert len(numbers) == 2
+    assert (sum(gradients) / 2 - whole).norm() < 1e-5 * whole.norm()
 
 
 def close(first, second):
