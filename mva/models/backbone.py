@@ -17,7 +17,7 @@ from mva.fingerprint import fingerprint
 from mva.models.base_fingerprint import known_by, weights_fingerprint
 from mva.models.log_probs import Capabilities, detect_capabilities
 from mva.models.quantization import Quantization, check_quantization, quantize
-from mva.models.sources.base import ModelSource
+from mva.models.sources.base import Loaded, LoadsOnto, ModelSource
 from mva.models.store import Store
 
 Dtype = Literal["float32", "bfloat16", "float16", "float64"]
@@ -143,7 +143,9 @@ def load_backbone(
     template(source.tokenizer()).check()
     disable_progress_bar()  # one bar a file says little; the stage is shown
     since = time.time()
-    model, tokenizer = source.load(getattr(torch, dtype))
+    # What is packed into 4 bits is packed on the host: a card that the packed weights fit need not hold them unpacked.
+    onto = device_named(device if quantization is None else "cpu")
+    model, tokenizer = _loaded(source, getattr(torch, dtype), onto)
     check_weights(model, tokenizer, source.name)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -164,6 +166,10 @@ def load_backbone(
         capabilities=detect_capabilities(model, vocabulary_size=model.get_input_embeddings().num_embeddings),
         notes=notes,
     )
+
+
+def _loaded(source: ModelSource, dtype: torch.dtype, device: torch.device) -> Loaded:
+    return source.load_onto(dtype, device) if isinstance(source, LoadsOnto) else source.load(dtype)
 
 
 def device_named(name: str) -> torch.device:

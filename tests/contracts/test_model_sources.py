@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from mva.models import backbone as backbone_module
 from mva.models.backbone import load_backbone
-from mva.models.sources.base import ModelUnavailable
+from mva.models.sources.base import LoadsOnto, ModelUnavailable
 from mva.models.sources.pretrained import Pretrained
 from mva.models.sources.tiny_random import ARCHITECTURES, TinyRandom
 
@@ -38,6 +39,34 @@ def test_the_fingerprint_is_that_of_the_weights(source):
     first, second = load_backbone(source, device="cpu"), load_backbone(source, device="cpu")
     assert first.fingerprint == second.fingerprint
     assert load_backbone(source, dtype="bfloat16", device="cpu").fingerprint != first.fingerprint
+
+
+def test_weights_that_are_read_onto_a_device_are_those_of_the_host(source):
+    if not isinstance(source, LoadsOnto):
+        assert isinstance(source, TinyRandom)
+        return
+    there, _ = source.load_onto(torch.bfloat16, torch.device("meta"))
+    assert {tensor.device.type for tensor in [*there.parameters(), *there.buffers()]} == {"meta"}
+    here, _ = source.load(torch.bfloat16)
+    onto, _ = source.load_onto(torch.bfloat16, torch.device("cpu"))
+    pairs = zip(here.named_parameters(), onto.named_parameters(), strict=True)
+    assert all(name == other and torch.equal(weight, same) for (name, weight), (other, same) in pairs)
+
+
+class Asked(Exception):
+    pass
+
+
+class Remembers(TinyRandom):
+    def load_onto(self, _dtype, device):
+        raise Asked(device.type)
+
+
+@pytest.mark.parametrize(("quantization", "device"), [(None, "cuda"), ("nf4", "cpu")])
+def test_weights_go_straight_to_the_device_unless_they_are_packed_first(quantization, device, monkeypatch):
+    monkeypatch.setattr(backbone_module, "check_device", lambda _name: None)
+    with pytest.raises(Asked, match=device):
+        load_backbone(Remembers(), device="cuda", quantization=quantization)
 
 
 def test_every_text_survives_the_tokenizer(source):

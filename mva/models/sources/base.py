@@ -1,6 +1,6 @@
 """Where a backbone's weights come from."""
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -25,6 +25,8 @@ class ModelSource(Protocol):
     A source may also have a property `files`, the local files that decide the weights (asked for once they are loaded):
     the weights are then hashed once for these files, and not at every start.
 
+    A source may also be a `LoadsOnto`, whose weights go straight to a device. Others are loaded, then moved.
+
     A source may also have a property `published` (`mva.models.sources.published.Published`): how others get the model,
     for exported adapters. Without it they are told to load it by this class.
     """
@@ -44,6 +46,19 @@ class ModelSource(Protocol):
 
     def load(self, dtype: torch.dtype) -> Loaded:
         """Load model and tokenizer.
+
+        Raises:
+            ModelUnavailable: If the weights can't be had.
+        """
+        ...
+
+
+@runtime_checkable
+class LoadsOnto(Protocol):
+    """A source that reads weights straight onto a device: the host never holds the whole of them."""
+
+    def load_onto(self, dtype: torch.dtype, device: torch.device) -> Loaded:
+        """Load the model onto `device`, and the tokenizer.
 
         Raises:
             ModelUnavailable: If the weights can't be had.

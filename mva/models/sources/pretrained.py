@@ -73,7 +73,15 @@ class Pretrained:
         return replace(below, adapters=(*below.adapters, self.path))
 
     def load(self, dtype: torch.dtype) -> Loaded:
-        """Load with transformers; code from the hub is never run.
+        """Load into the host's memory.
+
+        Raises:
+            ModelUnavailable: As `load_onto`.
+        """
+        return self.load_onto(dtype, torch.device("cpu"))
+
+    def load_onto(self, dtype: torch.dtype, device: torch.device) -> Loaded:
+        """Load with transformers; code from the hub is never run. Adapters are merged on the host, in float32.
 
         Raises:
             ModelUnavailable: If the model is neither local nor reachable, is gated, has no safetensors, lacks
@@ -82,13 +90,14 @@ class Pretrained:
         tokenizer, base = self.tokenizer(), self._base
         if base is not None:
             merged = merge_adapter(base.load(torch.float32).model, self._place, revision=self.revision)
-            return Loaded(merged.to(dtype), tokenizer)
+            return Loaded(merged.to(dtype).to(device), tokenizer)
         self._check_size()
         with self._explained():
             model, loading = AutoModelForCausalLM.from_pretrained(
                 self._place,
                 revision=self.revision,
                 dtype=dtype,
+                device_map={"": device},
                 use_safetensors=True,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,

@@ -73,13 +73,21 @@ class SmolLM2Wheel:
         )
 
     def load(self, dtype: torch.dtype) -> Loaded:
+        """Load into the host's memory.
+
+        Raises:
+            ModelUnavailable: If the wheel can't be fetched.
+        """
+        return self.load_onto(dtype, torch.device("cpu"))
+
+    def load_onto(self, dtype: torch.dtype, device: torch.device) -> Loaded:
         """Load from the converted safetensors.
 
         Raises:
             ModelUnavailable: If the wheel can't be fetched.
         """
-        folder = self._converted()
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True)
+        options = {"use_safetensors": True, "local_files_only": True}
+        model = AutoModelForCausalLM.from_pretrained(self._converted(), dtype=dtype, device_map={"": device}, **options)
         return Loaded(model, self.tokenizer())
 
     def _converted(self) -> Path:
