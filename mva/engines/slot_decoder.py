@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import NamedTuple
 
 import torch
@@ -12,13 +13,14 @@ from transformers import PreTrainedModel
 from mva.engines.base import NOT_FINITE, Decoding, Request, Response
 from mva.engines.sampling import choose, finite
 from mva.models.backbone import Backbone
-from mva.models.slots import SlotCache, prefill, step
+from mva.models.slots import Prompts, SlotCache, prefill, step
 from mva.policies.base import Member, Policy
 from mva.policies.mixture import MixedLogProbs
 
 Enter = Callable[[Tensor], AbstractContextManager[PreTrainedModel]]
-Text = tuple[tuple[float, ...], tuple[int, ...]]  # coefficients and prompt
+Group = tuple[tuple[float, ...], Prompts]  # coefficients, and the prompts that are read with them
 
+_TOGETHER = 16  # prompts that share one reading of their beginning
 _ADMIT = 8  # prompts are read as soon as one slot of so many is free: few at a time make small products
 
 
@@ -79,29 +81,20 @@ class SlotDecoder:
         return [_Row(answer, member) for member in self._policy.members(request.coefficients)]
 
     def _admit(self, rows: list[_Row]) -> None:
-        """Read the rows' prompts, a budget of tokens at a time, and choose their first tokens.
-
-        Samples of one prompt share its keys and values.
-        """
+        """Read the rows' prompts, a budget of tokens at a time, and choose their first tokens."""
         first = len(self._rows)
         self._rows += rows
-        slots: dict[Text, list[int]] = {}
-        for slot, row in enumerate(rows, start=first):
-            slots.setdefault((row.member.coefficients, row.answer.request.prompt), []).append(slot)
-        logits: list[Tensor] = []
-        for texts in _budgeted(list(slots), self._backbone.token_budget):
-            by_text = torch.tensor([coefficients for coefficients, _ in texts], dtype=torch.float64)
-            by_token = by_text.repeat_interleave(torch.tensor([len(prompt) for _, prompt in texts]), dim=0)[None]
-            with self._enter(by_token) as model:
-                prompts = [prompt for _, prompt in texts]
-                logits.append(prefill(model, self._cache, prompts, [slots[text][0] for text in texts]))
-        copies = torch.tensor([k for k, same in enumerate(slots.values()) for _ in same])
-        order = torch.tensor([slot - first for same in slots.values() for slot in same])
-        for source, *targets in slots.values():
-            for target in targets:
-                self._cache.copy(source, target)
-        by_slot = torch.cat(logits)[copies][order.argsort()]
-        self._choose(rows, by_slot)
+        by_slot: list[Tensor] = [torch.empty(0)] * len(rows)
+        for batch in _batches(_groups(rows, first), self._backbone.token_budget):
+            omegas = torch.tensor([coefficients for coefficients, _ in batch], dtype=torch.float64)
+            sizes = torch.tensor([prompts.n_tokens for _, prompts in batch])
+            with self._enter(omegas.repeat_interleave(sizes, dim=0)[None]) as model:
+                logits = prefill(model, self._cache, [prompts for _, prompts in batch])
+            owners = chain.from_iterable(prompts.slots for _, prompts in batch)
+            for slots, behind in zip(owners, logits, strict=True):
+                for slot in slots:
+                    by_slot[slot - first] = behind
+        self._choose(rows, torch.stack(by_slot))
 
     def _step(self) -> None:
         """Give every active row one more token."""
@@ -161,12 +154,35 @@ class _Waiting:
         return rows
 
 
-def _budgeted(texts: Sequence[Text], budget: int) -> Iterator[Sequence[Text]]:
-    """Cut texts into groups of at most `budget` prompt tokens; a longer one is alone."""
-    start = total = 0
-    for k, (_, prompt) in enumerate(texts):
-        if k > start and total + len(prompt) > budget:
-            yield texts[start:k]
-            start, total = k, 0
-        total += len(prompt)
-    yield texts[start:]
+def _groups(rows: Sequence[_Row], first: int) -> Iterator[Group]:
+    """Group rows of equal coefficients, whose prompts' common beginning is read once; row k has slot `first + k`."""
+    slots: dict[tuple[float, ...], dict[tuple[int, ...], list[int]]] = {}
+    for slot, row in enumerate(rows, start=first):
+        slots.setdefault(row.member.coefficients, {}).setdefault(row.answer.request.prompt, []).append(slot)
+    for coefficients, by_prompt in slots.items():
+        prompts = list(by_prompt)
+        shared = _common(prompts) if len(prompts) > 1 else 0
+        for start in range(0, len(prompts), _TOGETHER):
+            some = prompts[start : start + _TOGETHER]
+            endings = [prompt[shared:] for prompt in some]
+            yield coefficients, Prompts(prompts[0][:shared], endings, [by_prompt[prompt] for prompt in some])
+
+
+def _common(prompts: Sequence[tuple[int, ...]]) -> int:
+    """Count the tokens that all prompts begin with, less than the shortest has."""
+    columns = zip(*(prompt[:-1] for prompt in prompts), strict=False)
+    return next((k for k, column in enumerate(columns) if len(set(column)) > 1), min(map(len, prompts)) - 1)
+
+
+def _batches(groups: Iterable[Group], budget: int) -> Iterator[list[Group]]:
+    """Cut groups into batches of at most `budget` tokens; a longer group is alone."""
+    batch: list[Group] = []
+    total = 0
+    for group in groups:
+        n_tokens = group[1].n_tokens
+        if batch and total + n_tokens > budget:
+            yield batch
+            batch, total = [], 0
+        batch.append(group)
+        total += n_tokens
+    yield batch

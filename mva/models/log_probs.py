@@ -13,7 +13,7 @@ from mva.data.packing import PreferenceBatch, cut, pack, pad, row_length
 from mva.data.tokenization import TokenizedPair
 from mva.models.attention import take_packed_rows
 from mva.models.head import log_probs_of, token_log_probs
-from mva.models.slots import SlotCache, prefill, step
+from mva.models.slots import Prompts, SlotCache, prefill, step
 
 
 @dataclass(frozen=True)
@@ -128,10 +128,11 @@ def _takes_slots(model: PreTrainedModel, prompts: Sequence[tuple[int, ...]], *, 
     expected = [model(torch.tensor([prompt], device=model.device)).logits[0] for prompt in prompts]
     cache = SlotCache(len(prompts))
     beginnings = [prompt[:-1] for prompt in prompts]
+    groups = [Prompts((), [beginning], [[slot]]) for slot, beginning in enumerate(beginnings)]
     last = torch.tensor([prompt[-1] for prompt in prompts], device=model.device)
     lengths = torch.tensor([len(prompt) for prompt in beginnings], device=model.device)
     try:
-        logits = prefill(model, cache, beginnings, range(len(prompts))), step(model, cache, last, lengths)
+        logits = prefill(model, cache, groups), step(model, cache, last, lengths)
     except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, KeyError):
         return False
     behind = torch.stack([text[-2] for text in expected]), torch.stack([text[-1] for text in expected])

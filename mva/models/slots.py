@@ -8,6 +8,7 @@ in place, so that a step copies nothing.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -30,14 +31,16 @@ class SlotCache(Cache):
         self._values: dict[int, Tensor] = {}
         self._slots = torch.empty(0, dtype=torch.long)
         self._positions = torch.empty(0, dtype=torch.long)
+        self._entries: Tensor | None = None
         self._length = 0
 
-    def write_at(self, slots: Tensor, positions: Tensor, *, length: int) -> None:
-        """Say where the next pass writes: token k at `positions[k]` of `slots[k]`.
+    def write_at(self, slots: Tensor, positions: Tensor, *, entries: Tensor | None = None, length: int = 0) -> None:
+        """Say what the next pass writes where: its token `entries[k]` at `positions[k]` of `slots[k]`.
 
-        `length` is what the pass reads of a slot; 0 where it reads its own keys alone.
+        Without `entries` every row of the pass has one token. Its queries then read the first `length` tokens of their
+        slots; with `entries` they read the keys of the pass alone.
         """
-        self._slots, self._positions, self._length = slots, positions, length
+        self._slots, self._positions, self._entries, self._length = slots, positions, entries, length
         needed = int(positions.max()) + 1
         if needed > self.capacity:
             self.capacity = max(needed, self.capacity + max(_GROWTH, self.capacity // 2))
@@ -49,10 +52,12 @@ class SlotCache(Cache):
         read = []
         for buffers, states in ((self._keys, key_states), (self._values, value_states)):
             buffer = buffers[layer_idx] = self._roomy(buffers.get(layer_idx), states)
-            # (1, heads, tokens, d) of a prefill, (rows, heads, 1, d) of a step: either way one entry a token.
-            entries = states[0].transpose(0, 1) if self._length == 0 else states[:, :, 0]
-            buffer[self._slots, :, self._positions] = entries
-            read.append(states if self._length == 0 else buffer[: states.shape[0], :, : self._length])
+            if self._entries is None:  # a step: (rows, heads, 1, d)
+                buffer[self._slots, :, self._positions] = states[:, :, 0]
+                read.append(buffer[: states.shape[0], :, : self._length])
+            else:  # a prefill: (1, heads, tokens, d)
+                buffer[self._slots, :, self._positions] = states[0].transpose(0, 1)[self._entries]
+                read.append(states)
         return read[0], read[1]
 
     def clear(self, slot: int) -> None:
@@ -80,20 +85,46 @@ class SlotCache(Cache):
         return grown
 
 
-def prefill(model: PreTrainedModel, cache: SlotCache, prompts: Sequence[Sequence[int]], slots: Sequence[int]) -> Tensor:
-    """Read prompts into their slots. Returns the logits behind each prompt, `(n, vocabulary)`."""
-    ids, positions, lengths = in_one_row([(prompt, ((),)) for prompt in prompts])
-    device = model.device
-    sizes = torch.tensor([len(prompt) for prompt in prompts])
-    owners = torch.tensor(list(slots)).repeat_interleave(sizes)
-    cache.write_at(owners.to(device), positions[0].to(device), length=0)
+@dataclass(frozen=True)
+class Prompts:
+    """Prompts with a common beginning, which is read once; each ending belongs to one slot or more."""
+
+    beginning: Sequence[int]
+    endings: Sequence[Sequence[int]]
+    slots: Sequence[Sequence[int]]
+
+    @property
+    def n_tokens(self) -> int:
+        """Count the tokens that are read."""
+        return len(self.beginning) + sum(map(len, self.endings))
+
+
+def prefill(model: PreTrainedModel, cache: SlotCache, groups: Sequence[Prompts]) -> Tensor:
+    """Read prompts into their slots. Returns the logits behind each ending, `(n_endings, vocabulary)`."""
+    ids, positions, lengths = in_one_row([(group.beginning, group.endings) for group in groups])
+    source: list[int] = []
+    slots: list[int] = []
+    last: list[int] = []
+    start = 0
+    for group in groups:
+        beginning = range(start, start + len(group.beginning))
+        start = beginning.stop
+        for ending, owners in zip(group.endings, group.slots, strict=True):
+            tokens = [*beginning, *range(start, start + len(ending))]
+            start += len(ending)
+            last.append(start - 1)
+            for slot in owners:
+                source += tokens
+                slots += [slot] * len(tokens)
+    entries = torch.tensor(source, device=model.device)
+    cache.write_at(torch.tensor(slots, device=model.device), positions[0].to(model.device)[entries], entries=entries)
     output = model(
-        input_ids=ids.to(device),
-        position_ids=positions.to(device),
+        input_ids=ids.to(model.device),
+        position_ids=positions.to(model.device),
         attention_mask=lengths,
         past_key_values=cache,
         use_cache=True,
-        logits_to_keep=(sizes.cumsum(0) - 1).to(device),
+        logits_to_keep=torch.tensor(last, device=model.device),
     )
     logits: Tensor = output.logits[0]
     return logits
