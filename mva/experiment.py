@@ -137,5 +137,7 @@ class Session:
 
 def open_session(experiment: Experiment, backbone: Backbone, data: Mapping[str, ValueData], stages: Stages) -> Session:
     """Bring together what a run has loaded, and its engine, which the caller closes."""
-    context = EngineContext(backbone, experiment.model, experiment.policy, experiment.composition, stages.folder)
+    context = EngineContext(
+        backbone, experiment.model, experiment.policy, experiment.composition, stages.folder, experiment.store
+    )
     return Session(experiment, backbone, data, stages, experiment.engine.start(context))

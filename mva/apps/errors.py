@@ -16,6 +16,8 @@ from rich.errors import MarkupError
 from safetensors import SafetensorError
 from yaml import YAMLError
 
+from mva.engines.base import EngineFailure
+
 MENDABLE, BUG = 2, 1
 """Exit codes: of a mistake that the user can mend, and of one in the program."""
 
@@ -33,6 +35,7 @@ USER_ERRORS = (
     MarkupError,
     MisconfigurationException,
     torch.OutOfMemoryError,
+    EngineFailure,
 )
 REPORT = "This is a mistake in mva, not yours: please report it with the lines above and the command."
 _DEEP = r"[\[{(]{50}"

@@ -14,6 +14,7 @@ from mva.composition.base import Composition
 from mva.data.preference import Dialogue
 from mva.data.reasoning import Strip
 from mva.models.backbone import Backbone, ModelSettings
+from mva.models.store import Store
 from mva.models.value_vector import ValueVector
 from mva.policies.base import PolicySpec
 from mva.rewards.base import Reward
@@ -115,7 +116,8 @@ class Engine(Protocol):
 class EngineContext:
     """What an engine may be started with.
 
-    `model` is what the backbone was loaded with, for workers that load it again; `folder` is the run's, for logs.
+    `model` is what the backbone was loaded with, for workers that load it again; `folder` is the run's, for logs;
+    `store` is where rewards and vectors lie.
     """
 
     backbone: Backbone
@@ -123,6 +125,7 @@ class EngineContext:
     policy: PolicySpec
     composition: Composition
     folder: Path
+    store: Store
 
 
 class EngineSpec(Protocol):

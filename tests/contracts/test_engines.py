@@ -4,6 +4,7 @@
 """
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -12,12 +13,14 @@ from mva.composition.linear import Linear
 from mva.data.preference import user_prompt
 from mva.engines.base import NOT_FINITE, Decoding, EngineContext, Request
 from mva.engines.hf import Hf
+from mva.engines.ray import Ray
 from mva.models.backbone import ModelSettings
 from mva.models.merge import merged
 from mva.models.sources.tiny_random import TinyRandom
+from mva.models.store import Store
 from mva.policies.per_row import PerRowPolicy
 
-SPECS = {"hf": Hf}
+SPECS = {"hf": Hf, "ray": partial(Ray, Hf(), address="local", workers=2, cpus=1, object_store_memory=100)}
 GREEDY = Decoding(max_new_tokens=6, stop_ids=())
 SAMPLED = replace(GREEDY, temperature=0.8, top_p=0.95)
 CANDIDATES = [(0.0, 0.0), (1.0, 0.0), (0.5, 1.5)]
@@ -37,11 +40,13 @@ def vectors(backbone, vectors_of):
 
 @pytest.fixture(scope="module", params=SPECS)
 def engine(request, backbone, tmp_path_factory):
+    if request.param == "ray":
+        pytest.importorskip("ray", reason='needs pip install "mva[ray]"')
     spec = SPECS[request.param]()
     policy, composition = PerRowPolicy(), Linear()
     spec.check(policy, composition)
     folder = tmp_path_factory.mktemp("run")
-    engine = spec.start(EngineContext(backbone, SETTINGS, policy, composition, folder))
+    engine = spec.start(EngineContext(backbone, SETTINGS, policy, composition, folder, Store(folder / "cache")))
     yield engine
     engine.close()
     engine.close()
