@@ -73,9 +73,14 @@ class Response:
 
 
 class Responder(Protocol):
-    """Answers requests with combinations of some vectors."""
+    """Answers requests with combinations of some vectors.
+
+    `noise` names the random numbers of sampling: responders of the same noise give the same samples. It is part of what
+    a sampled response is kept under.
+    """
 
     values: tuple[str, ...]
+    noise: str
 
     def answer(self, requests: Iterable[Request], decoding: Decoding) -> Iterator[Response]:
         """Yield a response for each request, as they finish.
@@ -129,7 +134,12 @@ class EngineContext:
 
 
 class EngineSpec(Protocol):
-    """The configured form of an engine: plain settings, nothing started yet."""
+    """The configured form of an engine: plain settings, nothing started yet; `noise` is its responders'."""
+
+    @property
+    def noise(self) -> str:
+        """Name the random numbers of sampling."""
+        ...
 
     def check(self, policy: PolicySpec, composition: Composition) -> None:
         """Check, before anything is loaded, that the engine can speak with vectors so composed.

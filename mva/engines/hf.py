@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ from transformers import PreTrainedModel
 
 from mva.composition.base import Composition
 from mva.engines.base import Decoding, EngineContext, Request, Response, Scoring
+from mva.engines.sampling import NOISE
 from mva.engines.slot_decoder import Enter, SlotDecoder
 from mva.engines.whole_batches import answer_in_batches
 from mva.models.backbone import Backbone
@@ -27,6 +29,8 @@ from mva.policies.base import Policy, PolicySpec
 @dataclass(frozen=True)
 class Hf:
     """`engine=hf`."""
+
+    noise: ClassVar[str] = NOISE
 
     def check(self, policy: PolicySpec, composition: Composition) -> None:
         """Take every policy."""
@@ -58,6 +62,7 @@ class HfResponder:
     def __init__(self, policy: Policy, backbone: Backbone) -> None:
         self.policy, self.backbone = policy, backbone
         self.values = policy.values
+        self.noise = Hf.noise
 
     def answer(self, requests: Iterable[Request], decoding: Decoding) -> Iterator[Response]:
         """Yield the responses as they finish (see `Responder.answer`)."""

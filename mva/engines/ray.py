@@ -61,6 +61,11 @@ class Ray:
         """Refuse settings that are not as annotated."""
         check(self)
 
+    @property
+    def noise(self) -> str:
+        """Name the noise of the workers' engine."""
+        return self.worker.noise
+
     def check(self, policy: PolicySpec, composition: Composition) -> None:
         """Check that Ray is there, and that the workers' engine can speak with vectors so composed.
 
@@ -83,6 +88,7 @@ class RayEngine:
 
     def __init__(self, spec: Ray, context: EngineContext) -> None:
         self._spec, self._context = spec, context
+        self.noise = spec.noise
         self._hands: Hands | None = None
         self._started_ray = False
         self._shipped: dict[str, Any] = {}
@@ -172,6 +178,7 @@ class RayResponder:
 
     def __init__(self, engine: RayEngine, vectors: Sequence[ValueVector], scoring: Scoring | None) -> None:
         self.values = tuple(vector.value for vector in vectors)
+        self.noise = engine.noise
         self._engine = engine
         self._cargo = (list(vectors), scoring)
 

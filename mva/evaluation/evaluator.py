@@ -79,7 +79,7 @@ class Evaluator:
                 "rewards": {value: reward.key for value, reward in self.rewards.items()},
                 "prompts": list(self._prompts),
                 "split": self.split,
-                "generation": self.generation.describe(),
+                "generation": self.generation.describe(self.responder.noise),
             }
         )
 

@@ -7,7 +7,6 @@ from mva.checks import Bounds, Count, NotNegative, Seed, check
 from mva.data.reasoning import Strip
 from mva.data.template import Template
 from mva.engines.base import Decoding
-from mva.engines.sampling import NOISE
 from mva.seeding import derive_seed
 
 
@@ -36,14 +35,14 @@ class GenerationSpec:
         """Refuse settings that are not as annotated."""
         check(self)
 
-    def describe(self) -> dict[str, object]:
+    def describe(self, noise: str) -> dict[str, object]:
         """List what the responses depend on: not the batch size; what is stripped depends on the template, too.
 
-        Sampled responses depend on how their noise is made, which greedy ones do not have.
+        Sampled responses depend on how their `noise` is made (see `Responder`), which greedy ones do not have.
         """
         left_out = ("batch_size", "strip_reasoning")
         settings = {name: setting for name, setting in asdict(self).items() if name not in left_out}
-        return settings if self.temperature == 0 else {**settings, "noise": NOISE}
+        return settings if self.temperature == 0 else {**settings, "noise": noise}
 
     def decoding(self, template: Template) -> Decoding:
         """Say how an engine is to decode, for a model with this template."""

@@ -3,8 +3,10 @@
 `engine=vllm` passes the same suite on SmolLM2, in tests/engines/test_vllm.py: it serves no tiny random model.
 """
 
+import re
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -20,7 +22,22 @@ from mva.models.sources.tiny_random import TinyRandom
 from mva.models.store import Store
 from mva.policies.per_row import PerRowPolicy
 
-SPECS = {"hf": Hf, "ray": partial(Ray, Hf(), address="local", workers=2, cpus=1, object_store_memory=100)}
+
+def documented():
+    """The engine that docs/engines.md writes."""
+    text = (Path(__file__).parents[2] / "docs" / "engines.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    assert len(code.splitlines()) <= 60
+    names = {"__name__": "one_by_one"}
+    exec(compile(code, "docs/engines.md", "exec", dont_inherit=True), names)
+    return names["OneByOne"]()
+
+
+SPECS = {
+    "hf": Hf,
+    "docs": documented,
+    "ray": partial(Ray, Hf(), address="local", workers=2, cpus=1, object_store_memory=100),
+}
 GREEDY = Decoding(max_new_tokens=6, stop_ids=())
 SAMPLED = replace(GREEDY, temperature=0.8, top_p=0.95)
 CANDIDATES = [(0.0, 0.0), (1.0, 0.0), (0.5, 1.5)]
@@ -152,6 +169,7 @@ def test_an_iterator_may_be_closed_early(responder, requests, backbone):
 def test_two_sets_of_vectors_do_not_mix(engine, vectors, requests):
     turned = engine.responder(vectors[::-1])
     assert turned.values == ("brief", "kind")
+    assert turned.noise == engine.responder(vectors).noise != ""
     straight = answers(engine.responder(vectors), requests, GREEDY)
     swapped = [replace(request, coefficients=request.coefficients[::-1]) for request in requests]
     assert answers(turned, swapped, GREEDY) == straight

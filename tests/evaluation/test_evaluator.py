@@ -25,6 +25,7 @@ class Parrot:
     """A responder that says "word" as often as the coefficients and the prompt's number tell, and answers three requests in reverse."""
 
     values: tuple = ("kind", "brief")
+    noise: str = "none"
     asked: list = field(default_factory=list)
     dies_after: float = float("inf")
 
@@ -167,7 +168,7 @@ def test_another_evaluation_starts_anew(tmp_path, parrot, change):
     assert parrot.asked
 
 
-def test_the_batch_size_is_no_part_of_the_evaluation(tmp_path):
+def test_the_batch_size_is_no_part_of_the_evaluation(tmp_path, parrot):
     other = make_evaluator(tmp_path, parrot, generation=replace(SPEC, batch_size=32))
     assert make_evaluator(tmp_path, parrot).key == other.key
 

@@ -16,6 +16,7 @@ from mva.apps.command import conf_folder
 from mva.apps.targets import with_kinds
 from mva.data.preference import PreferencePair, ValueData, user_prompt
 from mva.data.tokenization import TokenizedPair
+from mva.engines.sampling import NOISE
 from mva.estimators.activations import Activations
 from mva.estimators.samples import FactorRows, Update, UpdateRows
 from mva.evaluation.evaluator import Evaluator
@@ -105,7 +106,7 @@ def vector_key(run, **changes):
 
 def reward(name):
     data = ValueData("helpful", train=PAIRS, validation=(), test=())
-    policy = SimpleNamespace(values=("helpful",))
+    policy = SimpleNamespace(values=("helpful",), noise=NOISE)
     context = RewardContext("helpful", BACKBONE, data, AskedStore(), policy, {"helpful": "vector"})
     return experiment(f"reward={name}").rewards["helpful"].build(context)
 
@@ -152,7 +153,7 @@ def test_reference_log_probs_are_where_they_were():
 )
 def test_evaluations_have_their_keys(temperature, key):
     evaluator = Evaluator(
-        SimpleNamespace(values=("helpful",)),
+        SimpleNamespace(values=("helpful",), noise=NOISE),
         BACKBONE,
         {"helpful": SimpleNamespace(key="reward")},
         prompts=PROMPTS,
