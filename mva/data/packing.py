@@ -26,7 +26,7 @@ from mva.data.tokenization import TokenizedPair
 Answered = tuple[Sequence[int], Sequence[Sequence[int]]]
 """The tokens of a prompt, and those of each of the responses to it."""
 
-PADDING = 0.05  # of what a micro-batch of padded rows computes: at most so much is due to pairs of unlike lengths
+PADDING = 0.05  # of what a batch of padded rows computes: at most so much is due to unlike lengths
 
 
 @dataclass(frozen=True)
@@ -153,18 +153,37 @@ def cut(pairs: Sequence[TokenizedPair], *, tokens: int, padded: bool) -> list[li
     Returns:
         The places of the pairs, by micro-batch.
     """
+    if padded:
+        return of_like_length([2 * row_length(pair) for pair in pairs], tokens=tokens)
     micro_batches: list[list[int]] = []
-    longest = total = 0
+    total = 0
     for place in sorted(range(len(pairs)), key=lambda k: -row_length(pairs[k])):
         pair = pairs[place]
-        size = 2 * row_length(pair) if padded else len(pair.prompt) + len(pair.chosen) + len(pair.rejected)
-        computed = longest * (len(micro_batches[-1]) + 1) if padded and micro_batches else total + size
-        if not micro_batches or computed > tokens or total + size < (1 - PADDING) * computed:
+        size = len(pair.prompt) + len(pair.chosen) + len(pair.rejected)
+        if not micro_batches or total + size > tokens:
             micro_batches.append([])
-            longest, total = size, 0
+            total = 0
         micro_batches[-1].append(place)
         total += size
     return micro_batches
+
+
+def of_like_length(lengths: Sequence[int], *, tokens: int) -> list[list[int]]:
+    """Cut texts into batches of padded rows: at most `tokens` tokens and `PADDING` padding each, the longest first.
+
+    Returns:
+        The places of the texts, by batch; a text longer than `tokens` is alone.
+    """
+    batches: list[list[int]] = []
+    longest = total = 0
+    for place in sorted(range(len(lengths)), key=lambda k: -lengths[k]):
+        total += lengths[place]
+        computed = longest * (len(batches[-1]) + 1) if batches else 0
+        if not batches or computed > tokens or total < (1 - PADDING) * computed:
+            batches.append([])
+            longest = total = lengths[place]
+        batches[-1].append(place)
+    return batches
 
 
 def row_length(pair: TokenizedPair) -> int:

@@ -17,9 +17,10 @@ from transformers import (
 )
 
 from mva.checks import Count, CountFrom0, Place, Text, check
+from mva.data.packing import of_like_length
 from mva.data.preference import Dialogue
 from mva.fingerprint import tensors_fingerprint
-from mva.models.backbone import Dtype, check_device
+from mva.models.backbone import CPU_TOKENS, Dtype, check_device
 from mva.models.store import key_of
 from mva.rewards.base import RewardContext
 
@@ -48,7 +49,7 @@ class SequenceClassifier:
         dtype: Torch's name of the precision; half precision makes scores depend on the batch.
         device: Where the model runs; None for the backbone's device. It is no part of the reward's key.
         max_tokens: Longer texts lose their beginning; so do texts of more tokens than the model has positions for.
-        batch_size: Texts a batch.
+        batch_size: Texts of `max_tokens` tokens a batch; shorter ones come in larger batches.
 
     Raises:
         BadTemplate: If the template does not hold exactly `{prompt}` and `{response}`.
@@ -123,11 +124,15 @@ class LoadedClassifier:
         """Score with the chosen logit, times the sign. Shape: `(n,)`."""
         tokens = [self._tokens(prompt, response) for prompt, response in zip(prompts, responses, strict=True)]
         scores = torch.empty(len(tokens), dtype=torch.float64)
-        order = sorted(range(len(tokens)), key=lambda k: -len(tokens[k]))
-        for start in range(0, len(order), self.spec.batch_size):
-            batch = order[start : start + self.spec.batch_size]
+        for batch in of_like_length(list(map(len, tokens)), tokens=self._budget):
             scores[batch] = self._logits([tokens[k] for k in batch])[:, self.spec.label].double().cpu()
         return self.spec.sign * scores
+
+    @property
+    def _budget(self) -> int:
+        """How many tokens to compute at once; more than the caches hold make a CPU slower."""
+        tokens = self.spec.batch_size * self._limit
+        return min(tokens, CPU_TOKENS) if self._model.device.type == "cpu" else tokens
 
     @torch.no_grad()
     def _logits(self, rows: Sequence[Sequence[int]]) -> Tensor:

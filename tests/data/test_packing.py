@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from mva.data.packing import PADDING, cut, in_one_row, pack, pad, row_length
+from mva.data.packing import PADDING, cut, in_one_row, of_like_length, pack, pad, row_length
 from mva.data.tokenization import TokenizedPair
 
 LONG = TokenizedPair((11, 12), (21, 22), (31, 32, 33))
@@ -139,6 +139,13 @@ def test_the_padding_of_like_rows_is_bounded_and_no_micro_batch_could_take_the_n
     assert all(padding(places) <= PADDING for places in micro_batches if len(places) > 1)
     for places, behind in pairwise(micro_batches):
         assert padding([*places, behind[0]]) > PADDING
+
+
+def test_texts_of_like_length_share_a_batch_and_nothing_is_a_batch_of_none():
+    assert of_like_length([3, 100, 98, 96, 4, 3], tokens=250) == [[1, 2], [3], [4], [0, 5]]
+    assert of_like_length([3, 100, 98, 96, 4, 3], tokens=1000) == [[1, 2, 3], [4], [0, 5]]
+    assert of_like_length([], tokens=10) == []
+    assert of_like_length([11, 12], tokens=10) == [[1], [0]]
 
 
 def test_the_longest_pair_comes_first():

@@ -1,3 +1,4 @@
+from contextlib import contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -20,6 +21,7 @@ from transformers import (
 )
 
 from mva.data.preference import Message, user_prompt
+from mva.models.backbone import CPU_TOKENS
 from mva.rewards.sequence_classifier import BadTemplate, NotARewardModel, SequenceClassifier, usable_positions
 
 WORDS = [
@@ -106,10 +108,41 @@ def spec(path):
     return SequenceClassifier(path=path, template=TEMPLATE, label=1, sign=1)
 
 
+@contextmanager
+def rows_read(reward):
+    """List the lengths of the rows of every batch that the model reads."""
+    shapes = []
+
+    def read(_model, _arguments, inputs):
+        shapes.append(inputs["attention_mask"].sum(dim=1).tolist())
+        assert inputs["input_ids"].shape[1] == max(shapes[-1])
+
+    hook = reward._model.register_forward_pre_hook(read, with_kwargs=True)
+    yield shapes
+    hook.remove()
+
+
 def test_a_batch_scores_as_single_rows_do(spec):
-    batched = spec.build(CONTEXT).score(PROMPTS, RESPONSES)
-    single = replace(spec, batch_size=1).build(CONTEXT).score(PROMPTS, RESPONSES)
-    torch.testing.assert_close(batched, single, atol=1e-5, rtol=1e-5)
+    reward = spec.build(CONTEXT)
+    responses = [" ".join(["no"] * (60 + k)) for k in range(4)]
+    with rows_read(reward) as shapes:
+        batched = reward.score(PROMPTS * 2, RESPONSES + responses)
+    assert any(len(rows) > 1 and len(set(rows)) > 1 for rows in shapes), "texts of unlike lengths share a batch"
+    single = [reward.score([p], [r]) for p, r in zip(PROMPTS * 2, RESPONSES + responses, strict=True)]
+    torch.testing.assert_close(batched, torch.cat(single), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("max_tokens", [8, 1024])
+def test_batches_are_of_like_length_within_the_tokens_of_a_batch(spec, max_tokens):
+    reward = replace(spec, max_tokens=max_tokens, batch_size=16).build(CONTEXT)
+    lengths = torch.randint(1, 100, (200,), generator=torch.Generator().manual_seed(0)).tolist()
+    with rows_read(reward) as shapes:
+        reward.score([PROMPTS[0]] * 200, [" ".join(["no"] * length) for length in lengths])
+    assert sum(map(len, shapes)) == 200
+    computed = sum(len(rows) * max(rows) for rows in shapes)
+    assert 1 - sum(map(sum, shapes)) / computed < 0.05
+    assert all(len(rows) * max(rows) <= min(16 * max_tokens, CPU_TOKENS) for rows in shapes)
+    assert len(shapes) < 100
 
 
 def test_different_responses_to_one_prompt_get_different_scores(spec):
