@@ -21,11 +21,27 @@ def fingerprint(spec: object) -> str:
     Raises:
         ValueError: If the data holds NaN or infinity, or a type that JSON has no words for.
     """
+    return pieces_fingerprint([canonical_json(spec).encode()])
+
+
+def canonical_json(spec: object) -> str:
+    """Write JSON-able data in its canonical form.
+
+    Raises:
+        ValueError: If the data holds NaN or infinity, or a type that JSON has no words for.
+    """
     try:
-        text = json.dumps(spec, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        return json.dumps(spec, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"A specification must be finite plain data to be hashed: {error}.") from error
-    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def pieces_fingerprint(pieces: Iterable[bytes]) -> str:
+    """Hash a text that comes in pieces: the sha256 (hex)."""
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def tensors_fingerprint(tensors: Iterable[tuple[str, Tensor]]) -> str:

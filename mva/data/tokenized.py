@@ -2,16 +2,19 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from mva.data.batched import Tokens, tokenize_each
 from mva.data.checks import EmptyData, usable_after_truncation
 from mva.data.collector import paused
+from mva.data.ids_json import ids_json
 from mva.data.loading import OnBadRow
 from mva.data.preference import PreferencePair, ValueData
 from mva.data.rendering import RefusedDialogue, Rendering
 from mva.data.sources.base import BadRow
 from mva.data.template import Template
 from mva.data.tokenization import TokenizedPair, TokenLimits
+from mva.fingerprint import pieces_fingerprint
 
 Tokenize = Callable[[Sequence[PreferencePair], Template, TokenLimits], Iterable[Tokens]]
 _N_EXAMPLES = 3
@@ -28,6 +31,11 @@ class TokenizedValue:
     train: Sequence[TokenizedPair]
     validation: Sequence[TokenizedPair]
     skipped: Sequence[BadRow] = ()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash the ids of the training pairs."""
+        return pieces_fingerprint(ids_json(self.train))
 
     @property
     def n_cut(self) -> int:

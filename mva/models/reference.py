@@ -9,7 +9,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from mva.data.ids_json import ids_json
 from mva.data.tokenization import TokenizedPair
+from mva.fingerprint import canonical_json, pieces_fingerprint
 from mva.models.backbone import Backbone
 from mva.models.coefficient_lora import CoefficientLora
 from mva.models.log_probs import make_batch, micro_batches, sequence_log_probs
@@ -43,9 +45,7 @@ def reference_log_probs(
     Raises:
         FloatingPointError: If a log-prob is not finite.
     """
-    ids = [[pair.prompt, pair.chosen, pair.rejected] for pair in pairs]
-    spec = {"base": backbone.fingerprint, "packed": backbone.capabilities.packed, "pairs": ids}
-    key = key_of(spec if vector is None else {**spec, "vector": vector.key})
+    key = _key(backbone, pairs, vector)
     with store.making("reference", key, what=what):
         stored = store.get("reference", key)
         if stored is None:
@@ -58,6 +58,14 @@ def reference_log_probs(
         else:
             advance(len(pairs))
     return load_file(stored / _FILE)["log_probs"]
+
+
+def _key(backbone: Backbone, pairs: Sequence[TokenizedPair], vector: ValueVector | None) -> str:
+    """The address of the log-probs: `key_of` of a specification in which the pairs' ids stand."""
+    spec = {"base": backbone.fingerprint, "packed": backbone.capabilities.packed, "pairs": None}
+    text = canonical_json(spec if vector is None else {**spec, "vector": vector.key})
+    before, _, after = text.partition("null")
+    return pieces_fingerprint(chain([before.encode()], ids_json(pairs), [after.encode()]))[:40]
 
 
 def _with_vector(backbone: Backbone, vector: ValueVector | None) -> AbstractContextManager[object]:

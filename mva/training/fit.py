@@ -12,10 +12,8 @@ from pytorch_lightning.callbacks import Callback, Checkpoint, Timer
 from torch import Tensor
 
 from mva.data.datamodule import PreferenceDataModule
-from mva.data.tokenization import TokenizedPair
 from mva.data.tokenized import TokenizedValue
 from mva.estimators.activations import Activations
-from mva.fingerprint import fingerprint
 from mva.models.backbone import Backbone
 from mva.models.blocks import activations_recomputed
 from mva.models.disk import bytes_of, require_space
@@ -76,7 +74,7 @@ class VectorFitter:
         """Return the values' vectors, trained at the same time (with no penalty they don't know of each other)."""
         if self.decorrelation.strength == 0 or len(values) == 1:
             return [self(Task(value)) for value in values]
-        pairs = {value: _fingerprint(self.data[value].train) for value in values}
+        pairs = {value: self.data[value].fingerprint for value in values}
         specs = [
             replace(self.spec(Task(value)), together={v: data for v, data in pairs.items() if v != value})
             for value in sorted(values)
@@ -101,7 +99,7 @@ class VectorFitter:
 
     def spec(self, task: Task) -> VectorSpec:
         """Name everything that the vector depends on."""
-        data = {value: _fingerprint(self.data[value].train) for value in task.weights}
+        data = {value: self.data[value].fingerprint for value in task.weights}
         return VectorSpec(
             value=task.name,
             base=self.backbone.fingerprint,
@@ -239,7 +237,3 @@ class VectorFitter:
             num_sanity_val_steps=0,
             logger=False,
         )
-
-
-def _fingerprint(pairs: Sequence[TokenizedPair]) -> str:
-    return fingerprint([[pair.prompt, pair.chosen, pair.rejected] for pair in pairs])
