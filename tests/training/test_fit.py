@@ -7,8 +7,6 @@ import pytest
 import torch
 from pytorch_lightning.callbacks import Callback
 
-from mva.models.backbone import load_backbone
-from mva.models.sources.tiny_random import TinyRandom
 from mva.models.store import Store
 from mva.training import fit as fit_module
 from mva.training.plan import Sequential
@@ -170,12 +168,3 @@ def test_no_checkpoints_are_kept_if_none_are_wanted(fitter, monkeypatch):
         fitter(Task("helpful"))
     assert not list(fitter.store.root.glob("unfinished/*"))
     assert fitter(Task("helpful")).norm() > 0
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_the_backbone_stays_where_it_is(fitter):
-    backbone = load_backbone(TinyRandom("llama"), device="cuda")
-    execution = replace(fitter.execution, accelerator="gpu")
-    Sequential().train(["helpful", "harmless"], replace(fitter, backbone=backbone, execution=execution))
-    assert backbone.device.type == "cuda"
