@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: run test test-slow check audit format clean
+.PHONY: run test test-slow benchmark-gpu check audit format clean
 
 ## run: the main job on the embedded default, e.g. make run ARGS="debug=smoke"
 run: $(VENV)/.run
@@ -17,6 +17,10 @@ test: $(VENV)/.test
 ## test-slow: the tests on SmolLM2 and the benchmarks
 test-slow: $(VENV)/.test
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+## benchmark-gpu: training steps of a 1B- and a 7B-shaped model on a GPU: time, memory, against TRL
+benchmark-gpu: $(VENV)/.test
+	$(BIN)/python -m pytest -s -m gpu tests/benchmarks/test_gpu.py $(ARGS)
 
 ## check: formatting, lint and types
 check: $(VENV)/.test
