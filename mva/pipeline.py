@@ -13,7 +13,7 @@ from functools import cache, partial
 
 from mva.data.preference import Split, ValueData
 from mva.engines.base import Scoring
-from mva.evaluation.certainty import with_certainty
+from mva.evaluation.certainty import most_members, with_certainty
 from mva.evaluation.evaluator import Evaluator
 from mva.evaluation.ledger import Ledger
 from mva.experiment import Experiment, Session
@@ -99,7 +99,7 @@ def find_front(
             if not front.to_score_again & held_out.failed.keys():
                 break
             scored = [s for s in scored if s.candidate.id not in held_out.failed]
-        stages.tell([*_failures(held_out), *_out_of_reach(front)])
+        stages.tell([*_failures(held_out), *_out_of_reach(front), *_too_large(front)])
         return with_certainty(front.with_held_out(scored_held_out), scored, evaluate, scored_held_out, held_out)
 
 
@@ -116,6 +116,17 @@ def _out_of_reach(front: Front) -> list[str]:
     return [
         f"Warning: no candidate exceeds the reference point ({point}) in every value, so the hypervolume is 0: lower "
         "evaluation.reference_point."
+    ]
+
+
+def _too_large(front: Front) -> list[str]:
+    """Say why a large front has no probabilities."""
+    most = most_members(len(front.values))
+    if len(front.points) <= most:
+        return []
+    return [
+        f"The front has {len(front.points)} candidates, more than the {most} of {len(front.values)} values whose true "
+        "scores can be drawn: it has no probabilities, and no held-out hypervolume of the true scores."
     ]
 
 

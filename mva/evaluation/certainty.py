@@ -7,8 +7,13 @@ from mva.extrapolation.candidate import ScoredCandidate, coordinates
 from mva.pareto.front import Bounds, Front
 from mva.pareto.hypervolume import hypervolume
 from mva.statistics.estimate import interval
-from mva.statistics.membership import membership
+from mva.statistics.membership import MOST_SCORES, membership
 from mva.statistics.posterior import ScorePosterior
+
+
+def most_members(n_values: int) -> int:
+    """How many members of a front a surface is fitted to: its cost is that of their scores' number, cubed."""
+    return MOST_SCORES // n_values
 
 
 def with_certainty(
@@ -21,7 +26,10 @@ def with_certainty(
     """Add the probabilities of being on the front (validation prompts) and the true hypervolume (held-out prompts).
 
     `scored` are all candidates, `scored_held_out` at least the front's, each with the evaluator that scored it.
+    A front of more than `most_members` stays as it is: its members can't be drawn together.
     """
+    if len(front.points) > most_members(len(front.values)):
+        return front
     probabilities = membership(
         coordinates([each.candidate for each in scored]), validation.rewards_array(scored, front.values)
     )

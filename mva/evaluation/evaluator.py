@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from mva.data.reasoning import thought_marks
 from mva.data.tokenization import generation_prompt_ids
 from mva.engines.base import NOT_FINITE, EngineFailure, Request, Responder, Response
 from mva.engines.text import response_text
+from mva.evaluation.answered import Answered
 from mva.evaluation.blocks import in_blocks
 from mva.evaluation.generation import GenerationSpec
 from mva.evaluation.ledger import Generation, Ledger
@@ -94,15 +96,10 @@ class Evaluator:
         known = self._scored.keys() | self.failed.keys()
         missing = {candidate.id: candidate for candidate in candidates if candidate.id not in known}
         self._settle(missing.values())
-        rows = [
-            (candidate, prompt)
-            for candidate in missing.values()
-            for identifier, prompt in self._prompts.items()
-            if (candidate.id, identifier) not in self._generations
-        ]
-        if rows:
-            with self.bar(f"Candidates, {self.split} prompts", len(rows)) as advance:
-                self._answer(rows, advance)
+        n_missing = sum(len(self._answered.missing(identifier)) for identifier in missing)
+        if n_missing:
+            with self.bar(f"Candidates, {self.split} prompts", n_missing) as advance:
+                self._answer(self._rows(missing.values()), advance)
         return [self._scored[candidate.id] for candidate in candidates if candidate.id in self._scored]
 
     @cached_property
@@ -118,15 +115,16 @@ class Evaluator:
         """
         if not self([candidate]):
             raise NonFiniteLogits(f"The candidate {candidate.id} has no scores: {self.failed[candidate.id]}.")
-        return [self._generations[candidate.id, identifier].rewards[value] for identifier in self._prompts]
+        rewards: list[float] = self._answered.rewards(candidate.id)[self._answered.values.index(value)].tolist()
+        return rewards
 
     def rewards_array(self, scored: Sequence[ScoredCandidate], values: Sequence[str]) -> NDArray[np.float64]:
         """The rewards behind scores. Shape: `(n_candidates, n_prompts, n_values)`."""
-        rows = [
-            [self._generations[candidate.candidate.id, identifier].rewards for identifier in self._prompts]
-            for candidate in scored
-        ]
-        return np.array([[[rewards[value] for value in values] for rewards in row] for row in rows])
+        rows = [self._answered.values.index(value) for value in values]
+        rewards = np.empty((len(scored), len(self._prompts), len(rows)))
+        for candidate, plane in zip(scored, rewards, strict=True):
+            plane[:] = self._answered.rewards(candidate.candidate.id)[rows].T
+        return rewards
 
     @cached_property
     def _prompts(self) -> dict[str, Dialogue]:
@@ -145,27 +143,38 @@ class Evaluator:
         return self.ledger.scored(self.key)
 
     @cached_property
-    def _generations(self) -> dict[tuple[str, str], Generation]:
-        return self.ledger.generations(self.key)
+    def _answered(self) -> Answered:
+        answered = Answered(list(self.rewards), list(self._prompts))
+        for line in self.ledger.generations(self.key):
+            answered.add(line.candidate, prompt_id(line.prompt), line.rewards)
+            self._scorer.remember((line.prompt, line.response), line.rewards)
+        return answered
 
     @cached_property
     def _scorer(self) -> Scorer:
-        known = {(line.prompt, line.response): line.rewards for line in self._generations.values()}
-        return Scorer(self.rewards, known)
+        return Scorer(self.rewards)
 
     @cached_property
     def _seconds(self) -> defaultdict[str, float]:
         return defaultdict(float)
 
+    def _rows(self, candidates: Iterable[Candidate]) -> Iterator[Row]:
+        """List what is to be asked for, candidate after candidate, as it is needed."""
+        for candidate in candidates:
+            for identifier in self._answered.missing(candidate.id):
+                yield candidate, self._prompts[identifier]
+
     def _answer(self, rows: Iterable[Row], advance: Advance) -> None:
         """Ask the engine, and record its responses block after block."""
-        asked: list[Row] = []
+        asked: dict[int, Row] = {}  # and not yet recorded
+        identifiers = count()
 
         def requests() -> Iterator[Request]:
             for candidate, prompt in rows:
                 if candidate.id not in self.failed:
-                    asked.append((candidate, prompt))
-                    yield self._request(len(asked) - 1, candidate, prompt)
+                    identifier = next(identifiers)
+                    asked[identifier] = candidate, prompt
+                    yield self._request(identifier, candidate, prompt)
 
         def responses() -> Iterator[Response]:
             for response in self.responder.answer(requests(), self.generation.decoding(self.backbone.template)):
@@ -174,9 +183,10 @@ class Evaluator:
 
         start = time.perf_counter()
         for block in in_blocks(responses(), BLOCK):
-            self._record([(asked[response.id], response) for response in block])
+            answered = [(asked.pop(response.id), response) for response in block]
+            self._record(answered)
             now = time.perf_counter()
-            candidates = [asked[response.id][0] for response in block]
+            candidates = [candidate for (candidate, _), _ in answered]
             for candidate in candidates:
                 self._seconds[candidate.id] += (now - start) / len(block)
             self._settle({candidate.id: candidate for candidate in candidates}.values())
@@ -202,7 +212,7 @@ class Evaluator:
         ]
         self.ledger.add_generations(generations, key=self.key)
         for generation in generations:
-            self._generations[generation.candidate, prompt_id(generation.prompt)] = generation
+            self._answered.add(generation.candidate, prompt_id(generation.prompt), generation.rewards)
         for (candidate, _), response in block:
             if response.failure and candidate.id not in self.failed:
                 self._fail(candidate, response.failure)
@@ -223,21 +233,18 @@ class Evaluator:
 
     def _settle(self, candidates: Collection[Candidate]) -> None:
         """Score the candidates all of whose responses are there."""
-        settled = []
-        for candidate in candidates:
-            known = [self._generations.get((candidate.id, identifier)) for identifier in self._prompts]
-            if candidate.id not in self._scored and candidate.id not in self.failed and None not in known:
-                settled.append(self._mean(candidate, [one.rewards for one in known if one is not None]))
+        unsettled = [each for each in candidates if each.id not in self._scored and each.id not in self.failed]
+        settled = [self._mean(candidate) for candidate in unsettled if self._answered.whole(candidate.id)]
         self.ledger.add_scored(settled, key=self.key)
-        self._scored.update({one.candidate.id: one for one in settled})
+        self._scored.update({scored.candidate.id: scored for scored in settled})
 
-    def _mean(self, candidate: Candidate, rewards: Sequence[Mapping[str, float]]) -> ScoredCandidate:
-        by_value = {value: np.array([row[value] for row in rewards]) for value in self.rewards}
+    def _mean(self, candidate: Candidate) -> ScoredCandidate:
+        by_value = dict(zip(self._answered.values, self._answered.rewards(candidate.id), strict=True))
         return ScoredCandidate(
             candidate=candidate,
             scores={value: float(x.mean()) for value, x in by_value.items()},
             standard_errors={value: float(x.std(ddof=1) / len(x) ** 0.5) for value, x in by_value.items()},
-            n_prompts=len(rewards),
+            n_prompts=len(self._prompts),
             split=self.split,
             seconds=self._seconds[candidate.id],
         )

@@ -7,7 +7,7 @@ A line of `candidates.jsonl`: `schema_version`, `id`, `split`, `coefficients` (b
 says which one is current. A candidate that can't be scored has `failed`, the reason, instead of scores.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from sys import intern
@@ -90,11 +90,10 @@ class Ledger:
         lines = (line for line in self._candidates.read() if line.get("key") == key)
         return {line["id"]: line[FAILED] for line in lines if FAILED in line}
 
-    def generations(self, key: str) -> dict[tuple[str, str], Generation]:
-        """Read the generations of the evaluation `key`, by (candidate's id, prompt's id)."""
+    def generations(self, key: str) -> Iterator[Generation]:
+        """Read the generations of the evaluation `key` one by one, in the order in which they were written."""
         share = _Sharing()
-        lines = (share(line) for line in self._generations.read() if line.get("key") == key)
-        return {(line["id"], line["prompt_id"]): share.generation(line) for line in lines}
+        return (share.generation(share(line)) for line in self._generations.read() if line.get("key") == key)
 
     def add_scored(self, scored: Iterable[ScoredCandidate], *, key: str) -> None:
         """Append scored candidates."""

@@ -1,5 +1,6 @@
 """Scoring responses with one reward per value: equal responses to a prompt are scored once."""
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 
@@ -7,6 +8,8 @@ from mva.data.preference import Dialogue, prompt_id
 from mva.rewards.base import Reward
 
 Text = tuple[Dialogue, str]
+KNOWN = 100_000
+"""Texts whose rewards are remembered; beyond that the oldest are forgotten, and scored again if they come back."""
 
 
 class NonFiniteReward(ValueError):
@@ -14,11 +17,11 @@ class NonFiniteReward(ValueError):
 
 
 class Scorer:
-    """Scores (prompt, response) texts; `known` are rewards by text that were computed before."""
+    """Scores (prompt, response) texts, and remembers the rewards of the last `KNOWN` different ones."""
 
-    def __init__(self, rewards: Mapping[str, Reward], known: Mapping[Text, Mapping[str, float]] | None = None) -> None:
+    def __init__(self, rewards: Mapping[str, Reward]) -> None:
         self._rewards = rewards
-        self._known = dict(known or {})
+        self._known: dict[bytes, Mapping[str, float]] = {}
 
     def __call__(self, texts: Sequence[Text]) -> list[Mapping[str, float]]:
         """Score texts, those that are new in one batch.
@@ -29,14 +32,31 @@ class Scorer:
         Raises:
             NonFiniteReward: If a reward is NaN or infinite.
         """
-        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        names = [_name(text) for text in texts]
+        new = {name: text for name, text in zip(names, texts, strict=True) if name not in self._known}
+        answers = {name: self._known[name] for name in names if name not in new}
         if new:
-            prompts, responses = zip(*new, strict=True)
+            prompts, responses = zip(*new.values(), strict=True)
             columns = {value: reward.score(prompts, responses).tolist() for value, reward in self._rewards.items()}
-            for k, text in enumerate(new):
+            for k, (name, text) in enumerate(new.items()):
                 rewards = {value: column[k] for value, column in columns.items()}
-                self._known[text] = _finite(rewards, text)
-        return [self._known[text] for text in texts]
+                answers[name] = _finite(rewards, text)
+                self._remember(name, rewards)
+        return [answers[name] for name in names]
+
+    def remember(self, text: Text, rewards: Mapping[str, float]) -> None:
+        """Note the rewards of a text that was scored before."""
+        self._remember(_name(text), rewards)
+
+    def _remember(self, name: bytes, rewards: Mapping[str, float]) -> None:
+        self._known.setdefault(name, rewards)
+        if len(self._known) > KNOWN:
+            del self._known[next(iter(self._known))]
+
+
+def _name(text: Text) -> bytes:
+    prompt, response = text
+    return hashlib.blake2b(f"{prompt_id(prompt)} {response}".encode(), digest_size=16).digest()
 
 
 def _finite(rewards: Mapping[str, float], text: Text) -> Mapping[str, float]:

@@ -1,3 +1,4 @@
+import tracemalloc
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from mva.evaluation.evaluator import Evaluator
 from mva.evaluation.generation import GenerationSpec
 from mva.evaluation.ledger import Ledger
 from mva.extrapolation.candidate import Candidate
+from mva.rewards import scorer
 from mva.rewards.length import Length
 from mva.rewards.scorer import NonFiniteReward
 
@@ -191,3 +193,31 @@ def test_repeated_prompts_count_once_and_one_prompt_is_refused(tmp_path, parrot)
     assert scored.n_prompts == 4
     with pytest.raises(ValueError, match="Only 1 distinct validation prompts"):
         make_evaluator(tmp_path, parrot, prompts=PROMPTS[:1] * 3)
+
+
+def test_memory_does_not_grow_with_the_length_or_number_of_texts(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "BLOCK", 256)
+    monkeypatch.setattr(scorer, "KNOWN", 256)
+    prompts = [user_prompt(f"prompt {k}") for k in range(50)]
+
+    class Talker(Parrot):
+        def answer(self, requests, decoding):
+            for request in requests:
+                yield Response(request.id, (1 + request.id,))
+
+    candidates = [Candidate({"kind": k / 200, "brief": 0.0}) for k in range(200)]
+    evaluate = make_evaluator(tmp_path, Talker(), prompts=prompts)
+    evaluate.backbone.tokenizer.decode = lambda ids, **_: f"{ids[0]} " + "word " * 200
+    evaluate(candidates[:40])  # what does not grow is there
+    tracemalloc.start()
+    evaluate(candidates)
+    grown = tracemalloc.get_traced_memory()[0] / (160 * 50)
+    tracemalloc.stop()
+    assert grown < 100, f"{grown} bytes a response of 1,000"
+    tracemalloc.start()
+    again = make_evaluator(tmp_path, Talker(), prompts=prompts)
+    again.rewards_of(candidates[7], "kind")
+    peak = tracemalloc.get_traced_memory()[1] / (200 * 50)
+    tracemalloc.stop()
+    assert peak < 300, f"{peak} bytes a response to read them"
+    assert again(candidates) == [replace(scored, seconds=round(scored.seconds, 3)) for scored in evaluate(candidates)]

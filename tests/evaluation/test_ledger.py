@@ -29,12 +29,12 @@ def test_what_was_written_is_read_back(tmp_path):
     Ledger(tmp_path).add_generations([GENERATION], key="k")
     ledger = Ledger(tmp_path)
     assert ledger.scored("k") == {SCORED.candidate.id: SCORED}
-    assert ledger.generations("k") == {(SCORED.candidate.id, prompt_id(TURNS)): GENERATION}
+    assert list(ledger.generations("k")) == [GENERATION]
 
 
 def test_an_empty_folder_holds_nothing(tmp_path):
     assert Ledger(tmp_path).scored("k") == {}
-    assert Ledger(tmp_path).generations("k") == {}
+    assert list(Ledger(tmp_path).generations("k")) == []
 
 
 def test_lines_of_another_evaluation_are_ignored(tmp_path):
@@ -42,7 +42,7 @@ def test_lines_of_another_evaluation_are_ignored(tmp_path):
     ledger.add_scored([SCORED], key="other")
     ledger.add_generations([GENERATION], key="other")
     assert ledger.scored("k") == {}
-    assert ledger.generations("k") == {}
+    assert list(ledger.generations("k")) == []
 
 
 def test_lines_follow_the_documented_schema(tmp_path):

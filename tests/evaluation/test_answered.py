@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+
+from mva.evaluation import certainty
+from mva.evaluation.answered import Answered
+from mva.extrapolation.candidate import Candidate, ScoredCandidate
+from mva.pareto.front import select_front
+
+
+def test_rewards_are_kept_by_value_and_prompt_until_the_candidate_is_whole():
+    answered = Answered(["kind", "brief"], ["p", "q"])
+    assert answered.missing("a") == ["p", "q"]
+    answered.add("a", "q", {"brief": 2.0, "kind": 1.0})
+    assert answered.missing("a") == ["p"]
+    assert not answered.whole("a")
+    answered.add("a", "p", {"kind": 3.0, "brief": 4.0})
+    answered.add("a", "q", {"kind": 5.0, "brief": 6.0})  # read again from the ledger: the last line counts
+    assert answered.whole("a")
+    assert not answered.whole("b")
+    np.testing.assert_array_equal(answered.rewards("a"), [[3.0, 5.0], [4.0, 6.0]])
+
+
+@pytest.mark.parametrize("n", [400, 401])
+def test_a_front_too_large_to_be_drawn_has_no_probabilities_instead_of_wrong_ones(n, monkeypatch):
+    values = ("kind", "brief")
+    scored = [
+        ScoredCandidate(
+            Candidate({"kind": k / n, "brief": 0.0}),
+            {"kind": float(k), "brief": -float(k)},
+            dict.fromkeys(values, 1.0),
+            2,
+        )
+        for k in range(n)
+    ]
+    front = select_front(scored, values=values)
+    assert len(front.points) == n
+
+    def drawn(*_arguments):
+        raise InterruptedError
+
+    monkeypatch.setattr(certainty, "membership", drawn)
+    evaluator = type("Evaluator", (), {"rewards_array": lambda *_: None})()
+    if n == 400:
+        with pytest.raises(InterruptedError):
+            certainty.with_certainty(front, scored, evaluator, scored, evaluator)
+    else:
+        assert certainty.with_certainty(front, scored, evaluator, scored, evaluator) is front
