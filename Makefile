@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: run test test-slow benchmark-gpu check audit format clean
+.PHONY: run test test-slow benchmark benchmark-gpu check audit format clean
 
 ## run: the main job on the embedded default, e.g. make run ARGS="debug=smoke"
 run: $(VENV)/.run
@@ -21,6 +21,9 @@ test-slow: $(VENV)/.test
 ## benchmark-gpu: training steps of a 1B- and a 7B-shaped model on a GPU: time, memory, against TRL
 benchmark-gpu: $(VENV)/.test
 	$(BIN)/python -m pytest -s -m gpu tests/benchmarks/test_gpu.py $(ARGS)
+## benchmark: measure all benchmarks, or a part, e.g. make benchmark ARGS="-k trl"; writes docs/performance.md
+benchmark: $(VENV)/.test
+	$(BIN)/python experiments/benchmarks.py $(ARGS)
 
 ## check: formatting, lint and types
 check: $(VENV)/.test

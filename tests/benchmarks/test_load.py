@@ -32,15 +32,15 @@ def resident_bytes():
 
 
 class Meter:
-    """A progress bar that notes time and memory after every batch."""
+    """A progress bar that notes CPU seconds and memory after every batch."""
 
     def __init__(self):
-        self.rows = [(0, time.perf_counter(), resident_bytes())]
+        self.rows = [(0, time.process_time(), resident_bytes())]
 
     @contextmanager
     def bar(self, _description, _total):
         def advance(count):
-            self.rows.append((self.rows[-1][0] + count, time.perf_counter(), resident_bytes()))
+            self.rows.append((self.rows[-1][0] + count, time.process_time(), resident_bytes()))
 
         yield advance
 
@@ -73,8 +73,10 @@ def meter(vectors_of, tmp_path_factory):
     return meter
 
 
-def test_the_last_candidates_take_no_longer_than_the_first(meter):
-    ratio = meter.fifth(4)[0] / meter.fifth(0)[0]
+def test_the_last_candidates_take_no_longer_than_the_first(meter, record):
+    first, last = meter.fifth(0)[0], meter.fifth(4)[0]
+    ratio = last / first
+    record("late_candidates", ratio, f"tiny model, {N_PROMPTS} prompts, 2 tokens: {last:.0f} and {first:.0f} CPU s")
     assert ratio < MOST_TIMES_SLOWER, [meter.fifth(number)[0] for number in range(5)]
 
 
