@@ -21,6 +21,7 @@ test-slow: $(VENV)/.test
 ## benchmark-gpu: training steps of a 1B- and a 7B-shaped model on a GPU: time, memory, against TRL
 benchmark-gpu: $(VENV)/.test
 	$(BIN)/python -m pytest -s -m gpu tests/benchmarks/test_gpu.py $(ARGS)
+
 ## benchmark: measure all benchmarks, or a part, e.g. make benchmark ARGS="-k trl"; writes docs/performance.md
 benchmark: $(VENV)/.test
 	$(BIN)/python experiments/benchmarks.py $(ARGS)

@@ -82,6 +82,12 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         "penalty at 7B shapes, r 64", "products of a 7B step of 2,048 tokens", "at most", 0.05, share=True
     ),
     "candidates": Benchmark("16 candidates in one batch, speed", "one after the other", "at least", 3),
+    "explore_batch": Benchmark("exploring, scoring included, speed", "a merge per candidate", "at least", 2),
+    "explore_single": Benchmark("the same", "a merge per candidate, one prompt at a time", "at least", 7),
+    "explore_bfloat16": Benchmark("speed of exploring in bfloat16", "exploring in float32", "at least", 3),
+    "unequal": Benchmark("speed with responses of unequal length", "batches that end together", "at least", 2),
+    "sampled": Benchmark("time of sampled responses, vocabulary 128k", "greedy ones", "at most", 1.1),
+    "many_vectors": Benchmark("time of candidates of ten vectors", "those of two", "at most", 1.5),
     "late_candidates": Benchmark("time of the last fifth of 5,000 candidates", "the first fifth", "at most", 1.5),
     "scaling_time": Benchmark("time of three sizes", "the formulas of docs/scaling.md", "at most", 1.25),
     "scaling_memory": Benchmark("peak memory of three sizes", "the formulas of docs/scaling.md", "at most", 1.25),

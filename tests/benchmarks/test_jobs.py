@@ -7,7 +7,7 @@ import pytest
 from measuring import configuration, spent
 
 from mva.apps import assemble
-from mva.experiment import Session
+from mva.experiment import open_session
 from mva.models.store import Store
 from mva.pipeline import train_vectors
 from mva.stages import Stages
@@ -52,7 +52,7 @@ def test_a_sweep_over_strengths_trains_no_vector_twice(tmp_path, record):
     config = configuration("trainer.recipe.steps=3", "trainer.execution.validation_pairs=0")
     experiment = assemble.experiment(config)
     data, _ = experiment.data.load(experiment.values)
-    session = Session(experiment, experiment.model.load(), data, Stages(tmp_path))
+    session = open_session(experiment, experiment.model.load(), data, Stages(tmp_path))
     keys = []
 
     def train(strength, store):

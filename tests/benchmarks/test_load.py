@@ -9,6 +9,7 @@ import pytest
 
 from mva.composition.linear import Linear
 from mva.data.preference import user_prompt
+from mva.engines.hf import HfResponder
 from mva.evaluation.evaluator import Evaluator
 from mva.evaluation.generation import GenerationSpec
 from mva.evaluation.ledger import Ledger
@@ -57,7 +58,7 @@ def meter(vectors_of, tmp_path_factory):
     vectors = vectors_of(backbone)
     meter = Meter()
     evaluate = Evaluator(
-        PerRowPolicy().build(backbone, vectors, Linear()),
+        HfResponder(PerRowPolicy().build(backbone, vectors, Linear()), backbone),
         backbone,
         {"helpful": Length(), "harmless": Length(sign=-1)},
         prompts=[user_prompt(f"Question {number}?") for number in range(N_PROMPTS)],

@@ -69,6 +69,7 @@ def test_a_page_without_a_place_for_the_table_is_refused():
 def test_every_benchmark_is_recorded_by_a_test_and_has_a_true_row():
     sources = "".join(path.read_text() for path in TESTS.glob("test_*.py"))
     assert [key for key in BENCHMARKS if f'"{key}"' not in sources] == []
+    assert [key for key in re.findall(r'record\(\s*"(\w+)"', sources) if key not in BENCHMARKS] == []
     rows = rows_of(DOCS.read_text())
     assert list(rows) == [benchmark.name for benchmark in BENCHMARKS.values()]
     for benchmark in BENCHMARKS.values():
