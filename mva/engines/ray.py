@@ -11,7 +11,7 @@ import signal
 import socket
 import threading
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -127,9 +127,13 @@ class RayEngine:
             self._shipped[digest] = ray.put(cargo)
         return digest, self._shipped[digest]
 
+    @property
+    def _address(self) -> str:
+        return os.environ.get("RAY_ADDRESS", "local") if self._spec.address == "auto" else self._spec.address
+
     def _join_or_start(self) -> None:
         spec = self._spec
-        joined = os.environ.get("RAY_ADDRESS", "local") if spec.address == "auto" else spec.address
+        joined = self._address
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         settings: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
         if joined == "local":
@@ -151,15 +155,10 @@ class RayEngine:
 
     def _start_workers(self) -> "Hands":
         spec = self._spec
-        resources = ray.cluster_resources()
-        gpus = (1.0 if resources.get("GPU") else 0.0) if spec.gpus == "auto" else float(spec.gpus)
-        device = "cpu" if gpus == 0 else ("cuda" if self._context.model.device != "cpu" else "cpu")
-        count = spec.workers
-        if count == "auto":
-            count = int(resources["GPU"] / gpus) if gpus else int(resources.get("CPU", 0) / spec.cpus)
+        count, gpus = self._placement(ray.cluster_resources())
         recipe = Recipe(
             engine=spec.worker,
-            model=replace(self._context.model, device=device),
+            model=replace(self._context.model, device="cuda" if gpus else "cpu"),
             policy=self._context.policy,
             composition=self._context.composition,
             folder=self._context.folder.absolute(),
@@ -170,7 +169,22 @@ class RayEngine:
             threads=spec.threads or spec.cpus,
         )
         actor = ray.remote(Worker).options(num_cpus=spec.cpus, num_gpus=gpus, max_restarts=0)
-        return Hands(partial(actor.remote, recipe), max(1, count), demand=f"{spec.cpus} CPUs and {gpus:g} GPUs")
+        return Hands(partial(actor.remote, recipe), count, demand=f"{spec.cpus} CPUs and {gpus:g} GPUs")
+
+    def _placement(self, resources: Mapping[str, float]) -> tuple[int, float]:
+        """Say how many workers there are to be, and how many GPUs each takes, in a cluster of these resources.
+
+        Raises:
+            EngineFailure: If this machine alone can hold no worker; another cluster may still grow.
+        """
+        spec, there = self._spec, resources.get("GPU", 0.0)
+        wanted = 1.0 if there and self._context.model.device != "cpu" else 0.0
+        gpus = wanted if spec.gpus == "auto" else float(spec.gpus)
+        if self._started_ray and self._address == "local" and gpus > there:
+            raise EngineFailure(f"engine.gpus is {gpus:g}, but this machine has {there:g} GPUs: choose auto or 0.")
+        if spec.workers != "auto":
+            return spec.workers, gpus
+        return max(1, int(there / gpus if gpus else resources.get("CPU", 0.0) / spec.cpus)), gpus
 
 
 class RayResponder:

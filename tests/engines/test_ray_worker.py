@@ -4,6 +4,7 @@ import pickle
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import cloudpickle
 import pytest
@@ -14,7 +15,7 @@ from mva.data.preference import user_prompt
 from mva.engines import ray as module
 from mva.engines.base import Decoding, EngineContext, EngineFailure, Request, Response, Scoring
 from mva.engines.hf import Hf
-from mva.engines.ray import Ray
+from mva.engines.ray import Ray, RayEngine
 from mva.engines.ray_run import Run, portable
 from mva.engines.ray_worker import Recipe, Task, Worker
 from mva.models.backbone import ModelSettings
@@ -109,6 +110,28 @@ def test_errors_that_pickle_cannot_take_keep_their_words():
     copied = pickle.loads(pickle.dumps(error))
     assert "engine.x is wrong: mend it." in str(copied)
     assert copied.__notes__[0].startswith("In a worker on ")
+
+
+@pytest.mark.parametrize(
+    ("settings", "resources", "placed"),
+    [
+        ({}, {"CPU": 64.0, "GPU": 8.0}, (8, 1.0)),
+        ({"gpus": 0.5}, {"CPU": 64.0, "GPU": 8.0}, (16, 0.5)),
+        ({"gpus": 0}, {"CPU": 64.0, "GPU": 8.0}, (16, 0.0)),
+        ({}, {"CPU": 64.0}, (16, 0.0)),
+        ({}, {"CPU": 2.0}, (1, 0.0)),
+        ({"workers": 3, "cpus": 1}, {"CPU": 2.0}, (3, 0.0)),
+        ({"gpus": 1}, {"CPU": 64.0}, (1, 1.0)),  # a cluster that may grow
+    ],
+)
+def test_workers_follow_from_what_the_cluster_has(tmp_path, settings, resources, placed):
+    context = SimpleNamespace(store=Store(tmp_path), model=SimpleNamespace(device="auto"))
+    engine = RayEngine(Ray(Hf(), **settings), context)
+    assert engine._placement(resources) == placed
+    engine._started_ray = True
+    if placed[1] > resources.get("GPU", 0):
+        with pytest.raises(EngineFailure, match=r"^engine.gpus is 1, but this machine has 0 GPUs: choose"):
+            engine._placement(resources)
 
 
 def test_settings_that_can_not_be_are_refused(monkeypatch):
