@@ -1,6 +1,7 @@
 # `make run` and `make test` do all the set-up by themselves; the rest is for developers.
 PYTHON ?= python3
 VENV ?= .venv
+WORKERS ?= logical
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
@@ -10,9 +11,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 run: $(VENV)/.run
 	$(BIN)/mva $(ARGS)
 
-## test: every test but the long ones on SmolLM2, e.g. make test ARGS="-k hypervolume"
+## test: every test but the long ones on SmolLM2, a worker a core, e.g. make test ARGS="-k hypervolume" WORKERS=0
+# A worker takes 1.3 GB and imports all test modules, so that more than eight of them gain little.
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --maxprocesses 8 --dist worksteal --durations 10 $(ARGS)
 
 ## test-slow: the tests on SmolLM2 and the benchmarks
 test-slow: $(VENV)/.test

@@ -21,6 +21,11 @@ from mva.records import write_json
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Workers (pytest -n) share the cores: one thread each, for torch and for all that the tests start. Threads that wait
+# for a core spin, which costs many times what they compute. numba (of dcor) would set torch's threads to all cores.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.update(OMP_NUM_THREADS="1", NUMBA_NUM_THREADS="1")
+
 EVIL = "<script>window.broken = true</script> & <b>bold</b> {{ 7 * 7 }}"
 PRESERVED = {
     "norm": 2.0, "norm_independent": 2.5, "score": 0.4, "score_independent": 0.5, "difference": -0.1,
