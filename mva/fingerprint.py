@@ -1,13 +1,10 @@
-"""Content hashes: of specifications, of tensors, of configured components."""
+"""Content hashes: of specifications and of configured components."""
 
 import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
-
-import torch
-from torch import Tensor
 
 _ADDED = "added"
 _KIND = "__kind__"
@@ -41,16 +38,6 @@ def pieces_fingerprint(pieces: Iterable[bytes]) -> str:
     digest = hashlib.sha256()
     for piece in pieces:
         digest.update(piece)
-    return digest.hexdigest()
-
-
-def tensors_fingerprint(tensors: Iterable[tuple[str, Tensor]]) -> str:
-    """Hash named tensors by name, shape, dtype and bytes, in the order of their names."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(tensors, key=lambda item: item[0]):
-        flat = tensor.detach().cpu().contiguous().reshape(-1)
-        digest.update(f"{name}:{tuple(tensor.shape)}:{tensor.dtype};".encode())
-        digest.update(flat.view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

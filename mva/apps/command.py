@@ -8,6 +8,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,22 +17,19 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
+from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from mva.apps.dotted import with_dotted_names
-from mva.apps.errors import BUG, MENDABLE, REPORT, USER_ERRORS, sentence, wants_traceback
+from mva.apps.errors import BUG, MENDABLE, REPORT, imported, sentence, user_errors, wants_traceback
 from mva.apps.help import READERS, check_keys, command_of, suggestion, words_of
 from mva.apps.hydra_nodes import guarded
 from mva.apps.job_folder import job_folder
 from mva.apps.resume import remember, stop_message
-from mva.apps.settings import check_groups
-from mva.apps.several import joined
 from mva.apps.streams import guard_streams
-from mva.apps.sweep import as_job
 from mva.shell import override
 from mva.terminal import Console
-from mva.training.ranks import is_first
+from mva.training.launched import are_several
 
 _TERMINATED = 143
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -58,6 +56,8 @@ def app(task: Callable[[DictConfig], object]) -> Callable[[], None]:
     A mistake that the user can mend is printed as one sentence (debug.traceback=true shows the traceback) and exits
     with 2, a mistake of ours with its traceback and 1; Ctrl-C exits with 130, SIGTERM and SIGUSR1 with 143, so that
     a scheduler never takes a stopped run for a finished one; SIGUSR1 queues a SLURM job again.
+
+    What only a task needs is imported when it starts: `--help`, `--cfg` and misspelt words need no torch.
     """
     state: dict[str, Any] = {}
 
@@ -66,7 +66,7 @@ def app(task: Callable[[DictConfig], object]) -> Callable[[], None]:
         check_keys(task)
         if OmegaConf.select(config, "debug.traceback") is True:
             state["traced"] = True  # an experiment's file may ask for it, too
-        check_groups(config := with_dotted_names(config))
+        get_method("mva.apps.settings.check_groups")(config := with_dotted_names(config))
         hydra_config = HydraConfig.get()
         if hydra_config.mode != RunMode.MULTIRUN:  # of a multirun SweepReport notes the folder
             remember("hydra.run.dir", hydra_config.run.dir)
@@ -76,7 +76,7 @@ def app(task: Callable[[DictConfig], object]) -> Callable[[], None]:
     def quiet(config: DictConfig) -> object:
         # Hydra prints extra lines about an exception that a job raises, so it is stored and raised after Hydra returns.
         try:
-            return as_job(checked)(config)
+            return _as_job(checked)(config)
         except Exception as error:
             state["error"] = error
             return None
@@ -96,18 +96,17 @@ def app(task: Callable[[DictConfig], object]) -> Callable[[], None]:
             sys.argv[1:] = _with_run(sys.argv[1:])
         try:
             state.clear()
-            with joined(task), guarded(sys.argv[1:]):
+            with _joined(task), guarded(sys.argv[1:]):
                 command()
             if "error" in state:
                 raise state["error"]
         except KeyboardInterrupt:
             _stop(console, 130)
         except SystemExit as stopped:
-            # Lightning's SIGTERMException is a SystemExit without a status; the shell would see 0, which means success.
-            if isinstance(stopped, SIGTERMException) or stopped.code == _TERMINATED:
+            if _by_sigterm(stopped):
                 _stop(console, _TERMINATED)
             raise
-        except USER_ERRORS as error:
+        except user_errors() as error:
             if state.get("traced") or wants_traceback(sys.argv[1:]):
                 console.print(traceback.format_exc(), markup=False, highlight=False, soft_wrap=True)
             hint = suggestion(error, conf_folder(), sys.argv[1:]) if isinstance(error, HydraException) else ""
@@ -121,6 +120,27 @@ def app(task: Callable[[DictConfig], object]) -> Callable[[], None]:
             sys.exit(BUG)
 
     return main
+
+
+def _as_job(task: Callable[[DictConfig], object]) -> Callable[[DictConfig], object]:
+    as_job: Any = get_method("mva.apps.sweep.as_job")
+    job: Callable[[DictConfig], object] = as_job(task)
+    return job
+
+
+def _by_sigterm(stopped: SystemExit) -> bool:
+    # Lightning's SIGTERMException is a SystemExit without a status; the shell would see 0, which means success.
+    of_lightning = imported("pytorch_lightning.utilities.exceptions", "SIGTERMException")
+    return isinstance(stopped, of_lightning) or stopped.code == _TERMINATED
+
+
+def _joined(task: object) -> AbstractContextManager[None]:
+    """Join the other processes of a training, where there are any."""
+    if not are_several():
+        return nullcontext()
+    joined: Any = get_method("mva.apps.several.joined")
+    others: AbstractContextManager[None] = joined(task)
+    return others
 
 
 def _with_run(words: list[str]) -> list[str]:
@@ -149,7 +169,7 @@ def _stop(console: Console, code: int) -> NoReturn:
     """Say how to go on, and leave; from now on Ctrl-C and SIGTERM end the process at once and without a word."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave)
-    if is_first():
+    if not are_several() or get_method("mva.training.ranks.is_first")():
         console.print(stop_message(sys.argv), style="yellow", markup=False, highlight=False, soft_wrap=True)
     sys.exit(code)
 

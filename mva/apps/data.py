@@ -10,17 +10,15 @@ import argparse
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from hydra import compose, initialize_config_dir
+from hydra.utils import get_method
 from rich.markup import escape
 from rich.table import Table
 
-from mva.apps.assemble import build
 from mva.apps.command import conf_folder
-from mva.apps.errors import MENDABLE, USER_ERRORS, sentence
+from mva.apps.errors import MENDABLE, sentence, user_errors
 from mva.apps.streams import guard_streams
 from mva.data.checks import DataReport, check_value, shared_prompts
 from mva.data.formats import PairColumns, PairFormat, Transcripts
@@ -28,10 +26,8 @@ from mva.data.loading import read_pairs
 from mva.data.preference import PreferencePair, ValueData
 from mva.data.sources.base import BadRow
 from mva.data.sources.local_files import LocalFiles
-from mva.data.token_checks import Problems, control_tokens, token_problems
+from mva.data.token_checks import Problems, control_tokens
 from mva.data.tokenization import TokenLimits
-from mva.models.backbone import ModelSettings
-from mva.models.sources.pretrained import Pretrained
 from mva.terminal import Console, visible
 
 TokenCheck = Callable[[Sequence[PreferencePair]], Problems]
@@ -47,8 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console()
     try:
         with console.status("Reading"):
-            reports, shared = check_files(options.files, _format(options), partial(_token_check, options))
-    except USER_ERRORS as error:
+            reports, shared = check_files(options.files, _format(options), lambda: _token_check(options))
+    except user_errors() as error:
         Console(stderr=True).print(sentence(error, given, conf_folder()), markup=False, highlight=False)
         return MENDABLE
     problems = [(r.value, kind, places) for r in reports for kind, places in r.problems.items()]
@@ -95,18 +91,12 @@ def _read(path: str, form: PairFormat) -> tuple[list[PreferencePair], list[BadRo
 
 
 def _token_check(options: argparse.Namespace) -> TokenCheck:
-    """Load the tokenizer of the model that is asked for, and nothing of its weights."""
+    """Say what looks at the tokens: the model that is asked for, which takes torch, or a list of well-known marks."""
     if options.model is None:
         return control_tokens
-    if Path(options.model).is_dir() or "/" in options.model:
-        settings = ModelSettings(Pretrained(options.model))
-    else:
-        with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-            settings = build(compose("config", [f"model={options.model}"]).model)
-    template = settings.template(settings.source.tokenizer())
-    template.check()
-    limits = TokenLimits(options.max_prompt, options.max_response)
-    return partial(token_problems, template=template, limits=limits)
+    of_model: Any = get_method("mva.apps.data_model.token_check")
+    check: TokenCheck = of_model(options.model, TokenLimits(options.max_prompt, options.max_response))
+    return check
 
 
 def _format(options: argparse.Namespace) -> PairFormat:

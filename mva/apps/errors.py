@@ -3,25 +3,23 @@
 import errno
 import os
 import re
+import sys
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import torch
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from jinja2 import TemplateError
-from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf.errors import OmegaConfBaseException
 from rich.errors import MarkupError
 from safetensors import SafetensorError
 from yaml import YAMLError
 
-from mva.engines.base import EngineFailure
-
 MENDABLE, BUG = 2, 1
 """Exit codes: of a mistake that the user can mend, and of one in the program."""
 
-USER_ERRORS = (
+_USER_ERRORS = (
     ValueError,
     OSError,
     FloatingPointError,
@@ -33,9 +31,6 @@ USER_ERRORS = (
     SafetensorError,
     TemplateError,
     MarkupError,
-    MisconfigurationException,
-    torch.OutOfMemoryError,
-    EngineFailure,
 )
 REPORT = "This is a mistake in mva, not yours: please report it with the lines above and the command."
 _DEEP = r"[\[{(]{50}"
@@ -57,6 +52,21 @@ _MENDS = {
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
+def imported(module: str, name: str) -> tuple[type[BaseException], ...]:
+    """Give a library's exception for `except` or `isinstance`; nothing, and no time, where the library is not imported.
+
+    A command that only composes its configuration never imports torch, and what is not imported raises nothing.
+    """
+    kind = getattr(sys.modules.get(module), name, None)
+    return () if kind is None else (kind,)
+
+
+def user_errors() -> tuple[type[BaseException], ...]:
+    """List the exceptions that are mistakes of the user, with those of the libraries that are imported by now."""
+    of_libraries = [imported(module, name) for module, name, _ in _OF_LIBRARIES]
+    return (*_USER_ERRORS, *chain.from_iterable(of_libraries))
+
+
 def wants_traceback(words: Sequence[str]) -> bool:
     """Say whether the traceback of a user's mistake is asked for: by debug.traceback=true, or MVA_DEBUG."""
     asked = any(re.fullmatch(r"\+*debug\.traceback=(true|yes|on)", word, re.IGNORECASE) for word in words)
@@ -67,15 +77,18 @@ def sentence(error: BaseException, words: Sequence[str] = (), conf: Path | None 
     """Say what a mistake is.
 
     Args:
-        error: One of `USER_ERRORS`; any other is said in its own words.
+        error: One of `user_errors()`; any other is said in its own words.
         words: The command line, which is searched for what a library's error leaves out.
         conf: The folder of the configuration's groups.
     """
     composing = "Config group override must be" in str(error) or isinstance(error, ConfigCompositionException)
     if composing and conf is not None and (misused := _of_group(words, conf)):
         return misused
-    for kinds, say in _SENTENCES:
-        if isinstance(error, kinds):
+    for kind, say in _SENTENCES:
+        if isinstance(error, kind):
+            return say(error, words)
+    for module, name, say in _OF_LIBRARIES:
+        if isinstance(error, imported(module, name)):
             return say(error, words)
     if "integer string conversion" in str(error):
         word = _word_with(rf"\d{{{_DIGITS}}}", words)
@@ -194,7 +207,9 @@ def _of_group(words: Sequence[str], conf: Path) -> str | None:
     return None
 
 
-_SENTENCES: tuple[tuple[Any, Callable[[Any, Sequence[str]], str]], ...] = (
+_Say = Callable[[Any, Sequence[str]], str]
+
+_SENTENCES: tuple[tuple[type[BaseException], _Say], ...] = (
     (OverrideParseException, _of_parsing),
     (MissingConfigException, _of_missing),
     (ConfigCompositionException, _of_composition),
@@ -205,8 +220,13 @@ _SENTENCES: tuple[tuple[Any, Callable[[Any, Sequence[str]], str]], ...] = (
     (SafetensorError, _of_weights),
     (TemplateError, _of_template),
     (MarkupError, _of_markup),
-    (MisconfigurationException, _of_lightning),
-    ((MemoryError, torch.OutOfMemoryError), _of_memory),
+    (MemoryError, _of_memory),
     (OSError, _of_system),
     (UnicodeDecodeError, _of_encoding),
+)
+
+_OF_LIBRARIES: tuple[tuple[str, str, _Say], ...] = (
+    ("lightning_fabric.utilities.exceptions", "MisconfigurationException", _of_lightning),
+    ("torch", "OutOfMemoryError", _of_memory),
+    ("mva.engines.base", "EngineFailure", lambda error, _words: str(error)),
 )

@@ -1,5 +1,6 @@
 """What an app says of itself: its `--help`, what it makes of a misspelt word, and which keys it does not read."""
 
+import ast
 import difflib
 import inspect
 import re
@@ -12,7 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from mva.apps.errors import USER_ERRORS
+from mva.apps.errors import user_errors
 
 # Top-level keys that not every app reads; given to another app they would be ignored in silence.
 READERS = {
@@ -32,12 +33,18 @@ def words_of(task: Callable[..., object]) -> str:
 
     `$` is doubled, since Hydra's help is a string.Template.
     """
-    return inspect.cleandoc(task.__globals__.get("__doc__") or "").replace("$", "$$")
+    module = ast.parse(_file_of(task).read_text(encoding="utf-8"))
+    return (ast.get_docstring(module) or "").replace("$", "$$")
 
 
 def command_of(task: Callable[..., object]) -> str:
     """Name the app by its file, which also `python -m` leaves as it is."""
-    return Path(inspect.getfile(inspect.unwrap(task))).stem
+    return _file_of(task).stem
+
+
+def _file_of(task: Callable[..., object]) -> Path:
+    """Find the file of an app's task; what stands in for it until it starts (`apps/door.py`) names it."""
+    return Path(vars(task).get("stands_for") or inspect.getfile(inspect.unwrap(task)))
 
 
 def check_keys(task: Callable[..., object]) -> None:
@@ -92,7 +99,7 @@ def _composed(conf: Path, overrides: Sequence[str]) -> DictConfig:
     with initialize_config_dir(str(conf), version_base="1.3"):
         try:
             return compose("config", overrides=list(overrides))
-        except USER_ERRORS:
+        except user_errors():
             return compose("config")
 
 

@@ -45,16 +45,13 @@ def led(task: Task) -> Task:
 
 @contextmanager
 def joined(task: object) -> Iterator[None]:
-    """Join the other processes that torchrun or srun started, if any; a helper's command line names its own folder.
+    """Join the other processes that torchrun or srun started; a helper's command line names its own folder.
 
     Raises:
         NotAlone: If `task` is not `led`, or the command line asks for a sweep.
         LostProcess: If the others can't be reached.
     """
     words = sys.argv[1:]
-    if ranks.launched() is None:
-        yield
-        return
     if not hasattr(task, "is_led"):
         raise NotAlone("Several processes can only train: start this command without torchrun or srun.")
     if any(word in ("-m", "--multirun") or word.startswith("hydra.mode=") for word in words):

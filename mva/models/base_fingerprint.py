@@ -15,9 +15,9 @@ import torch
 import transformers
 from transformers import PreTrainedModel
 
-from mva.fingerprint import tensors_fingerprint
 from mva.models.disk import DiskTrouble
 from mva.models.store import Store, key_of
+from mva.models.tensor_hash import tensors_fingerprint
 
 KIND = "bases"
 _FILE = "fingerprint.json"

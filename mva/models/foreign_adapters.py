@@ -19,9 +19,9 @@ from peft.tuners.tuners_utils import check_target_module_exists
 from peft.utils.other import get_pattern_key
 from torch import Tensor
 
-from mva.fingerprint import tensors_fingerprint
 from mva.models.adapter_files import CONFIG, WEIGHTS, BrokenAdapter, checked_factor, read_json, read_tensors
 from mva.models.store import key_of
+from mva.models.tensor_hash import tensors_fingerprint
 from mva.models.value_vector import LowRank
 
 _PREFIX = "base_model.model."

@@ -19,9 +19,9 @@ from transformers import (
 from mva.checks import Count, CountFrom0, Place, Text, check
 from mva.data.packing import of_like_length
 from mva.data.preference import Dialogue
-from mva.fingerprint import tensors_fingerprint
 from mva.models.backbone import CPU_TOKENS, Dtype, check_device
 from mva.models.store import key_of
+from mva.models.tensor_hash import tensors_fingerprint
 from mva.rewards.base import RewardContext
 
 _POSITIONS = re.compile(r"^(wpe|.*position.*)$")

@@ -29,6 +29,7 @@ from torch.optim import Optimizer
 from mva.checks import BadSetting
 from mva.data.datamodule import PreferenceDataModule
 from mva.objectives.base import PreferenceLoss, of_the_whole_batch
+from mva.training.launched import by_srun, by_torchrun
 from mva.training.spec import ExecutionOptions, Recipe
 
 _PATIENCE = timedelta(days=30)  # others wait for passes over all pairs, which may take hours
@@ -54,10 +55,10 @@ class Launched:
 def launched() -> Launched | None:
     """Read what torchrun or srun say; None where this process is the only one."""
     settings = os.environ
-    if "TORCHELASTIC_RUN_ID" in settings and settings.get("WORLD_SIZE", "1") != "1":
+    if by_torchrun():
         rank, size, local = (int(settings[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
         return Launched(rank, size, local, settings["MASTER_ADDR"], int(settings["MASTER_PORT"]))
-    if settings.get("SLURM_STEP_NUM_TASKS", "1") != "1" and "SLURM_PROCID" in settings:
+    if by_srun():
         rank, size, local = (int(settings[name]) for name in ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"))
         nodes = settings.get("SLURM_STEP_NODELIST") or settings.get("SLURM_NODELIST", "127.0.0.1")
         address = settings.get("MASTER_ADDR") or SLURMEnvironment.resolve_root_node_address(nodes)

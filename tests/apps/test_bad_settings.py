@@ -14,7 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from mva.apps import assemble, run
 from mva.apps.command import app, conf_folder
-from mva.apps.errors import USER_ERRORS, sentence
+from mva.apps.errors import sentence, user_errors
 from mva.apps.run_folder import identity
 
 TABLE = runpy.run_path(str(Path(__file__).with_name("bad_settings.py")))
@@ -74,7 +74,7 @@ def assembled(words, *, one_by_one):
 
 
 def check_refusal(words, phrases, *, one_by_one):
-    with pytest.raises(USER_ERRORS) as refused:
+    with pytest.raises(user_errors()) as refused:
         assembled(words, one_by_one=one_by_one)
     message = sentence(refused.value, words, conf_folder())
     assert "\n" not in message

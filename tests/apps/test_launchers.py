@@ -34,7 +34,7 @@ def test_the_launchers_of_the_documents_compose(launcher, settings, target):
 @pytest.mark.parametrize("launcher", ["joblib", "gpus", "submitit_local"])
 def test_the_jobs_of_a_launcher_end_in_one_front_and_one_that_fails_stops_no_other(tmp_path, launcher):
     command = [
-        *(sys.executable, "-c", "from mva.apps.run import main; main()", "-m", f"hydra/launcher={launcher}"),
+        *(sys.executable, "-c", "from mva.apps.door import run; run()", "-m", f"hydra/launcher={launcher}"),
         *("debug=smoke", "tracking=local", "report.forms=[]", "penalty.baseline=false", "search.levels=2"),
         *("adapter.rank=4,8,0", f"paths.cache={tmp_path / 'cache'}", "hydra.sweep.dir=F"),
     ]
@@ -59,7 +59,7 @@ def test_the_jobs_of_a_launcher_end_in_one_front_and_one_that_fails_stops_no_oth
 @pytest.mark.slow
 def test_a_vector_that_two_jobs_need_is_trained_by_one_of_them(tmp_path):
     command = [
-        *(sys.executable, "-c", "from mva.apps.train import main; main()", "-m", "hydra/launcher=gpus"),
+        *(sys.executable, "-c", "from mva.apps.door import train; train()", "-m", "hydra/launcher=gpus"),
         *("hydra.launcher.slots=2", "debug=smoke", "tracking=local", "report.forms=[]", "penalty.baseline=false"),
         *("penalty.strength=0,10", f"paths.cache={tmp_path / 'cache'}", "hydra.sweep.dir=F"),
     ]
@@ -77,7 +77,7 @@ def test_the_settings_of_a_cluster_reach_its_queue(tmp_path):
         (bin_folder / name).write_text(f"#!/bin/bash\ncd {tmp_path}\n{does}\n")
         (bin_folder / name).chmod(0o755)
     command = [
-        *(sys.executable, "-c", "from mva.apps.train import main; main()", "-m", "hydra/launcher=submitit_slurm"),
+        *(sys.executable, "-c", "from mva.apps.door import train; train()", "-m", "hydra/launcher=submitit_slurm"),
         *("hydra.launcher.gpus_per_node=1", "hydra.launcher.timeout_min=120", "hydra.launcher.cpus_per_task=8"),
         *("hydra.launcher.mem_gb=64", "hydra.launcher.signal_delay_s=120", "hydra.launcher.array_parallelism=1"),
         *("hydra.launcher.partition=gpu", "seed=0,1", "tracking=local", "hydra.sweep.dir=F"),

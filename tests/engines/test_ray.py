@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from mva.apps.errors import USER_ERRORS
+from mva.apps.errors import user_errors
 from mva.composition.linear import Linear
 from mva.data.preference import user_prompt
 from mva.engines.base import Decoding, EngineContext, EngineFailure, Request, Scoring
@@ -167,7 +167,7 @@ def test_workers_that_die_again_and_again_end_the_run_with_one_sentence(engine, 
     with pytest.raises(EngineFailure, match=r"^All 2 workers of engine=ray died, each 4 times .* goes on\.$") as error:
         list(Dispatch(hands, task, [Request(0, (1.0, 0.0), (5,), PROMPTS[0])]).responses())
     assert "\n" not in str(error.value)
-    assert isinstance(error.value, USER_ERRORS)
+    assert isinstance(error.value, user_errors())
 
 
 def test_the_handlers_of_signals_stay_ours(engine):

@@ -27,12 +27,14 @@ FOUNDATION = {
 HOMES = {
     "hydra": ["apps"],
     "omegaconf": ["apps"],
-    "pytorch_lightning": ["training", "data/datamodule.py", "apps/command.py"],
+    "pytorch_lightning": ["training", "data/datamodule.py"],
     "wandb": ["tracking"],
     "moocore": ["pareto"],
     "matplotlib": ["report", "tracking/tensorboard.py"],
     "plotly": ["report", "serving"],
 }
+# Classes that a configuration names, and what a command imports only once its task starts.
+IMPORTS_BY_NAME = {f"apps/{name}.py" for name in ("components", "targets", "door", "command", "data")}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -92,6 +94,13 @@ def test_no_import_hides_inside_a_function(path):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             inner = [n for n in ast.walk(node) if isinstance(n, ast.Import | ast.ImportFrom)]
             assert not inner, f"{name_of(path)}:{inner[0].lineno} imports inside {node.name}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_only_configurations_and_the_commands_door_import_by_name(path):
+    called = {ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)}
+    if called & {"importlib.import_module", "import_module", "__import__", "get_method", "get_class", "get_object"}:
+        assert name_of(path) in IMPORTS_BY_NAME
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
