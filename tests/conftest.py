@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -163,6 +164,38 @@ def serving(folder, *words):
             yield process, re.search(r"http://\S+", told)[0]
         finally:
             process.kill()
+
+
+@pytest.fixture(scope="session")
+def app_server():
+    """The process that starts apps without importing torch once more (see app_server.py)."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("app_server.py"))],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
+    ) as server:  # fmt: skip
+        assert json.loads(server.stdout.readline()) == "ready"
+        yield server
+        server.stdin.close()
+
+
+@pytest.fixture(scope="session")
+def in_process(app_server, tmp_path_factory):
+    """Run an app in a process of its own to its end."""
+
+    def run(app, *words, cwd, **environment):
+        terminal = tmp_path_factory.mktemp("terminal")
+        log, errors = terminal / "log", terminal / "errors"
+        request = {
+            "app": app, "words": list(map(str, words)), "cwd": str(cwd), "log": str(log), "errors": str(errors),
+            "env": environment, "stop": None, "largest_file": None,
+        }  # fmt: skip
+        app_server.stdin.write(json.dumps(request) + "\n")
+        app_server.stdin.flush()
+        code = json.loads(app_server.stdout.readline())["code"]
+        return subprocess.CompletedProcess([app, *words], code, log.read_text("utf-8"), errors.read_text("utf-8"))
+
+    return run
 
 
 @pytest.fixture(params=[1, 2, 3, 5])

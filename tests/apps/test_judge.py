@@ -1,9 +1,6 @@
 """`mva-judge` as a command, offline and against an endpoint on this machine."""
 
 import json
-import os
-import subprocess
-import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -93,12 +90,13 @@ def server():
     http.server_close()
 
 
-def judge(folder, *words, **environment):
-    command = [sys.executable, "-m", "mva.apps.judge", f"run={folder}", f"hydra.run.dir={folder.parent / 'hydra'}"]
-    settings = {**os.environ, "COLUMNS": "160", **environment}
-    return subprocess.run(
-        [*command, *words], env=settings, capture_output=True, text=True, timeout=120, check=False, cwd=folder.parent
-    )
+@pytest.fixture
+def judge(in_process):
+    def run(folder, *words, **environment):
+        own = [f"run={folder}", f"hydra.run.dir={folder.parent / 'hydra'}"]
+        return in_process("judge", *own, *words, cwd=folder.parent, COLUMNS="160", **environment)
+
+    return run
 
 
 def results(folder):
@@ -106,7 +104,7 @@ def results(folder):
     return record, {line["value"]: line for line in record["results"]}
 
 
-def test_offline_the_runs_own_rewards_judge(make_run):
+def test_offline_the_runs_own_rewards_judge(judge, make_run):
     folder = make_run("run")
     ended = judge(folder)
     assert ended.returncode == 0, ended.stderr
@@ -123,7 +121,7 @@ def test_offline_the_runs_own_rewards_judge(make_run):
     assert not (folder / "timings.json").exists()
 
 
-def test_an_endpoint_judges_once_and_its_bias_is_told(make_run, server):
+def test_an_endpoint_judges_once_and_its_bias_is_told(judge, make_run, server):
     folder, (asked, environment) = make_run("run"), server
     dry = judge(folder, "judge=endpoint", "judge.dry_run=true", "judge.price_per_million_tokens=1000", **environment)
     assert dry.returncode == 0, dry.stderr
@@ -149,7 +147,7 @@ def test_an_endpoint_judges_once_and_its_bias_is_told(make_run, server):
     assert not any(KEY.encode() in content for content in files)
 
 
-def test_a_wrong_key_ends_in_one_sentence(make_run, server):
+def test_a_wrong_key_ends_in_one_sentence(judge, make_run, server):
     folder, (asked, environment) = make_run("run"), server
     ended = judge(folder, "judge=endpoint", **{**environment, "MVA_JUDGE_KEY": "sk-wrong"})
     assert ended.returncode == 2
@@ -160,7 +158,7 @@ def test_a_wrong_key_ends_in_one_sentence(make_run, server):
     assert list(JsonLines(folder / "judge_answers.jsonl").read()) == []
 
 
-def test_another_run_is_the_opponent_where_the_rewards_are_the_same(make_run):
+def test_another_run_is_the_opponent_where_the_rewards_are_the_same(judge, make_run):
     folder, other = make_run("run"), make_run("other")
     ended = judge(folder, f"judge.against={other}", f"judge.against_candidate={BASE.id}")
     assert ended.returncode == 0, ended.stderr

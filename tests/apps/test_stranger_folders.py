@@ -1,8 +1,6 @@
 """Run folders of strangers: no app writes outside of them or waits for ever; and values whose names have dots."""
 
 import os
-import subprocess
-import sys
 
 import pytest
 from omegaconf import OmegaConf
@@ -92,11 +90,10 @@ def test_no_app_follows_a_link_out_of_the_folder(start, folder, outside, capsys,
 
 
 @pytest.mark.parametrize("app", ["explore", "judge"])
-def test_no_app_waits_for_a_pipe(folder, app):
+def test_no_app_waits_for_a_pipe(in_process, folder, app):
     replace_by(folder / "candidates.jsonl", os.mkfifo)
     words = [f"run={folder}", f"hydra.run.dir={folder.parent / 'own'}"]
-    command = [sys.executable, "-m", f"mva.apps.{app}", *words]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    ended = in_process(app, *words, cwd=folder.parent)
     assert ended.returncode == 2
     assert ended.stderr.count("\n") == 1
     assert "candidates.jsonl, which is neither a file nor a folder" in ended.stderr

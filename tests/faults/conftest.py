@@ -1,9 +1,7 @@
 """Runs that are killed and resumed, and what has to be the same afterwards."""
 
 import json
-import os
 import subprocess
-import sys
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,8 +57,8 @@ class Apps:
     ) -> dict[str, int]:
         """Run an app to its end; returns its exit status and how many operations changed files."""
         request = {
-            "app": app, "words": words, "cwd": str(self.home), "log": str(self.home / "terminal.txt"), "stop": stop,
-            "env": {"MVA_CACHE": "cache", **self.env}, "largest_file": largest_file,
+            "app": app, "words": words, "cwd": str(self.home), "stop": stop,
+            **dict.fromkeys(("log", "errors"), str(self.home / "terminal.txt")), "env": {"MVA_CACHE": "cache", **self.env}, "largest_file": largest_file,
         }  # fmt: skip
         assert self.server.stdin is not None
         assert self.server.stdout is not None
@@ -106,19 +104,6 @@ def _names(path: Path) -> list[tuple[str, ...]]:
     """Name what each line of a ledger is about."""
     lines = [json.loads(line) for line in _whole_lines(path)]
     return [tuple(str(line.get(key)) for key in ("id", "split", "prompt_id", "key", "evaluation")) for line in lines]
-
-
-@pytest.fixture(scope="session")
-def app_server():
-    """The process that starts the apps."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("app_server.py"))],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
-    ) as server:  # fmt: skip
-        assert json.loads(server.stdout.readline()) == "ready"
-        yield server
-        server.stdin.close()
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ EVIL = "<script>window.broken = true</script>"
 
 
 def test_everything_that_was_written_by_others_is_shown_and_not_run(run_folder):
-    page = write_report(run_folder).read_text()
+    page = write_report(run_folder, forms=[]).read_text()
     assert EVIL not in page
     assert escape(EVIL) in page
     assert "{{ 7 * 7 }}" in page, "text is no template"
@@ -53,7 +53,7 @@ def test_figures_and_table_are_written_in_every_form(run_folder):
 def test_the_page_warns_of_a_reward_that_is_little_better_than_chance(run_folder):
     run = read_run(run_folder)
     assert any("helpful" in line and "55%" in line for line in warnings(run))
-    assert "agrees with only 55%" in write_report(run_folder).read_text()
+    assert "agrees with only 55%" in write_report(run_folder, forms=[]).read_text()
 
 
 def test_every_candidate_of_the_ledger_is_in_the_view(run_folder):
@@ -163,7 +163,7 @@ def test_a_record_that_cannot_be_read_is_named(run_folder, content, sentence):
 @pytest.mark.parametrize("name", ["rewards.json", "dependence.json", "data.json", "timings.json", "metrics.jsonl"])
 def test_what_a_run_has_not_written_is_simply_not_shown(run_folder, name):
     (run_folder / name).unlink()
-    assert write_report(run_folder).exists()
+    assert write_report(run_folder, forms=[]).exists()
 
 
 def changed_preservation(folder, **facts):

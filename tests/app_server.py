@@ -1,8 +1,9 @@
 """Starts apps in forked children: the imports are paid once, and every app is still a real process of its own.
 
 Reads requests as JSON lines on stdin and answers each with one line on stdout. A request is
-`{"app": "run", "words": [...], "env": {...}, "cwd": "...", "log": "...", "stop": {...} or null, "largest_file": n or
-null}`; no file may grow beyond `largest_file` bytes. With
+`{"app": "run", "words": [...], "env": {...}, "cwd": "...", "log": "...", "errors": "...", "stop": {...} or null,
+"largest_file": n or null}`: `log` receives stdout and `errors` stderr, no file may grow beyond `largest_file` bytes, and
+an app that takes longer than five minutes is killed. With
 `stop = {"signal": 9, "at_write": k}` the child sends itself the signal before the k-th time that it opens a file for
 writing, renames, deletes or makes something; with `"after_seconds": s` the parent sends it. The answer holds the exit
 status (negative: the signal) and the number of such operations. With `stop = {"clock": s, "at_write": k}` the child's clock jumps by `s` seconds
@@ -20,6 +21,8 @@ from pathlib import Path
 
 _CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "shutil.move"}
 _WRITING = os.O_WRONLY | os.O_RDWR
+_APPS = ("run", "tune", "data", "explore", "export", "judge", "report")
+_PATIENCE = 300
 
 
 class CountedWrites:
@@ -54,9 +57,9 @@ def _opens_for_writing(arguments: tuple) -> bool:
 def child(request: dict, report: int) -> None:
     """Become the app; never returns."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
+    signal.alarm(_PATIENCE)
+    for path, stream in ((request["log"], 1), (request["errors"], 2)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
     sys.stdin.close()
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
@@ -106,9 +109,8 @@ def _answer(record: object) -> None:
 
 def main() -> None:
     """Import everything once, then answer requests until stdin ends."""
-    importlib.import_module("mva.apps.run")
-    importlib.import_module("mva.apps.tune")
-    importlib.import_module("mva.apps.data")
+    for app in _APPS:
+        importlib.import_module(f"mva.apps.{app}")
     _answer("ready")
     for line in sys.stdin:
         _answer(serve(json.loads(line)))
