@@ -15,7 +15,7 @@ from mva.engines.base import Engine, EngineContext, EngineSpec
 from mva.estimators.samples import FactorRows
 from mva.evaluation.settings import EvaluationSettings
 from mva.extrapolation.space import CoefficientSpace
-from mva.models.backbone import Backbone, ModelSettings, check_device
+from mva.models.backbone import Backbone, ModelSettings, check_attention, check_device
 from mva.models.lora import LoraSpec
 from mva.models.store import Store
 from mva.models.token_store import StoredTokens
@@ -79,6 +79,7 @@ class Experiment:
         check_ranks(self.recipe, self.objective, self.execution)
         try:
             check_device(self.model.device)
+            check_attention(self.model.attention, self.model.device)
         except BadSetting as error:
             raise error.under("model") from None
 

@@ -73,8 +73,9 @@ def _identity(plain: Mapping[Any, Any]) -> str:
     for group, shown in _SHOWN.items():
         if isinstance(node_of_group := about.get(group), dict):
             about[group] = {name: node for name, node in node_of_group.items() if name not in shown}
-    if isinstance(model := about.get("model"), dict) and model.get("quantization") is None:
-        about["model"] = {name: node for name, node in model.items() if name != "quantization"}
+    if isinstance(model := about.get("model"), dict):
+        left_out = ("attention",) if model.get("quantization") else ("attention", "quantization")
+        about["model"] = {name: node for name, node in model.items() if name not in left_out}
     if isinstance(trainer := about.get("trainer"), dict) and isinstance(execution := trainer.get("execution"), dict):
         earlier = {name: node for name, node in execution.items() if name not in _CARRIED_OUT_SINCE}
         about["trainer"] = {**trainer, "execution": {**earlier, **_CARRIED_OUT}}

@@ -13,7 +13,7 @@ any other mask are the business of the attention that the model came with.
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -24,20 +24,38 @@ from transformers.integrations.sdpa_attention import repeat_kv
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from mva.checks import BadSetting
+from mva.models.flex import flex_attend
+
 # On CPUs with bfloat16 products, torch's attention has a slow backward pass in bfloat16 for texts of fewer tokens:
 # measured with AVX-512-BF16, 3 times slower than in float32 at 64 tokens, 2.3 at 130, 1.3 at 300, and 0.6 at 1000.
 SHORT = 512
 _PREFIX = "segments_or_"
 Attention = Callable[..., tuple[Tensor, Tensor | None]]
+Kind = Literal["auto", "sdpa", "flex", "eager"]
 
 
-def take_packed_rows(model: PreTrainedModel) -> None:
-    """Let the model's attention read tables of lengths, where it can; with any other mask it stays as it was."""
+def take_packed_rows(model: PreTrainedModel, kind: Kind = "auto") -> None:
+    """Let the model's attention read tables of lengths, where it can; with any other mask it stays as it was.
+
+    `sdpa` and `eager` replace what the model came with; `flex` reads packed rows alone; `auto` changes nothing else.
+    But for `flex` packed rows are read text by text. A model that reads them already stays as it is.
+
+    Raises:
+        BadSetting: If the architecture does not have the attention that is asked for.
+    """
     own = str(model.config._attn_implementation)
     if own.startswith(_PREFIX) or not model._can_set_attn_implementation():
         return
-    name = f"{_PREFIX}{own}"
-    ALL_ATTENTION_FUNCTIONS.register(name, partial(_attention, ALL_ATTENTION_FUNCTIONS.get(own, _eager)))
+    if kind in ("sdpa", "eager"):
+        try:
+            model.set_attn_implementation(kind)
+        except ValueError as error:
+            raise BadSetting("attention", f"is {kind}, which {type(model).__name__} lacks: choose auto.") from error
+        own = kind
+    name = f"{_PREFIX}{own}_{kind}"
+    attention = partial(_attention, ALL_ATTENTION_FUNCTIONS.get(own, _eager), kind)
+    ALL_ATTENTION_FUNCTIONS.register(name, attention)
     ALL_MASK_ATTENTION_FUNCTIONS.register(name, ALL_MASK_ATTENTION_FUNCTIONS[own])
     model.set_attn_implementation(name)
 
@@ -50,6 +68,7 @@ def _eager(module: nn.Module, *tensors: Tensor | None, **settings: Any) -> tuple
 
 def _attention(
     own: Attention,
+    kind: Kind,
     module: nn.Module,
     query: Tensor,
     key: Tensor,
@@ -59,9 +78,12 @@ def _attention(
 ) -> tuple[Tensor, Tensor | None]:
     if attention_mask is None or attention_mask.dtype != torch.int32:
         return own(module, query, key, value, attention_mask, **settings)
+    if kind == "flex":
+        scale, softcap = settings.get("scaling"), settings.get("softcap")
+        return flex_attend(query, key, value, attention_mask, scale=scale, softcap=softcap), None
     shared_by = query.shape[1] // key.shape[1]
     attend = partial(
-        _attend,
+        _spelled_out if kind == "eager" else _attend,
         scale=settings.get("scaling"),
         dropout=settings.get("dropout", 0.0),
         softcap=settings.get("softcap"),
@@ -106,19 +128,20 @@ def _attend(
         with torch.autocast("cpu", enabled=False):
             return _attend(*precise, scale=scale, dropout=dropout, softcap=softcap).to(query.dtype)
     if softcap is not None:
-        return _capped(query, key, value, scale=scale, dropout=dropout, softcap=softcap)
+        return _spelled_out(query, key, value, scale=scale, dropout=dropout, softcap=softcap)
     if n_queries == n_keys:
         return scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=True, scale=scale)
     mask = causal_lower_right(n_queries, n_keys)
     return scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout, scale=scale)
 
 
-def _capped(
-    query: Tensor, key: Tensor, value: Tensor, *, scale: float | None, dropout: float, softcap: float
+def _spelled_out(
+    query: Tensor, key: Tensor, value: Tensor, *, scale: float | None, dropout: float, softcap: float | None
 ) -> Tensor:
-    """Attend with scores that are capped, `softcap * tanh(score / softcap)`, which no fused kernel of torch's does."""
+    """Attend causally without a fused kernel: none caps scores, `softcap * tanh(score / softcap)`."""
     scores = query @ key.transpose(2, 3) * (query.shape[-1] ** -0.5 if scale is None else scale)
-    scores = softcap * torch.tanh(scores / softcap)
+    if softcap is not None:
+        scores = softcap * torch.tanh(scores / softcap)
     hidden = torch.ones(scores.shape[2:], dtype=torch.bool, device=scores.device).triu(
         1 + key.shape[2] - query.shape[2]
     )

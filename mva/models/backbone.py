@@ -14,6 +14,7 @@ from transformers.utils.logging import disable_progress_bar
 from mva.checks import BadSetting, Text, check, check_one, shown
 from mva.data.template import Template
 from mva.fingerprint import fingerprint
+from mva.models.attention import Kind, take_packed_rows
 from mva.models.base_fingerprint import known_by, weights_fingerprint
 from mva.models.log_probs import Capabilities, detect_capabilities
 from mva.models.quantization import Quantization, check_quantization, quantize
@@ -71,6 +72,9 @@ class ModelSettings:
 
     `quantization` packs the linear layers (see `models/quantization.py`), which then compute in `dtype`.
 
+    `attention` is torch's kernel for single texts (`sdpa`), for packed rows (`flex`), or none (`eager`); `auto` is the
+    model's own, which is `sdpa` for most.
+
     `system_prompt` stands before dialogues that bring no system turn; with `system_as_user` system turns become the
     beginning of the first user turn; `template_kwargs` are passed to every rendering of the chat template.
     """
@@ -79,6 +83,7 @@ class ModelSettings:
     dtype: Dtype = "float32"
     quantization: Quantization | None = None
     device: Text = "auto"
+    attention: Kind = "auto"
     system_prompt: str | None = None
     system_as_user: bool = False
     template_kwargs: Mapping[str, object] = field(default_factory=dict)
@@ -107,6 +112,7 @@ class ModelSettings:
             device=self.device,
             template=self.template,
             quantization=self.quantization,
+            attention=self.attention,
             store=store,
         )
 
@@ -127,6 +133,7 @@ def load_backbone(
     device: str = "auto",
     template: Callable[[PreTrainedTokenizerBase], Template] = Template,
     quantization: Quantization | None = None,
+    attention: Kind = "auto",
     store: Store | None = None,
 ) -> Backbone:
     """Load a model, freeze it, and find out what it can do; the tokenizer comes first, and is checked.
@@ -140,6 +147,7 @@ def load_backbone(
     """
     check_one("model.dtype", dtype, Dtype)
     check_device(device)
+    check_attention(attention, device)
     template(source.tokenizer()).check()
     disable_progress_bar()  # one bar a file says little; the stage is shown
     since = time.time()
@@ -155,6 +163,7 @@ def load_backbone(
         model, parts = quantize(model), [*parts, quantization]
     model = model.to(device_named(device)).eval().requires_grad_(False)
     model.get_output_embeddings().register_forward_pre_hook(_contiguous)
+    take_packed_rows(model, attention)
     conversations = template(tokenizer)
     notes = (*getattr(source, "notes", ()), *conversations.notes)
     return Backbone(
@@ -197,6 +206,16 @@ def check_device(name: str) -> None:
     here = device.type == "cpu" or (device.type == "mps" and torch.backends.mps.is_available())
     if not here and not (device.type == "cuda" and (device.index or 0) < count):
         raise BadSetting("device", f"is {shown(name)}, but this machine has {count} CUDA devices: choose auto or cpu.")
+
+
+def check_attention(attention: Kind, device: str) -> None:
+    """Check that the attention can be trained through on the device.
+
+    Raises:
+        BadSetting: If it can't.
+    """
+    if attention == "flex" and device_named(device).type != "cuda":
+        raise BadSetting("attention", "is flex, which torch trains through on a GPU alone: choose auto.")
 
 
 def check_weights(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str) -> None:

@@ -207,8 +207,11 @@ def test_a_traceback_or_a_dropped_key_makes_no_other_run():
         traced = compose("config", overrides=["paths.cache=cache", "debug.traceback=true"])
         earlier = compose("config", overrides=["paths.cache=cache", "+evaluation.score_scaling=none"])
         spoken_of = compose("config", overrides=["paths.cache=cache", "evaluation.smallest_difference=0.2"])
+        attended = compose("config", overrides=["paths.cache=cache", "model.attention=eager"])
     pinned = "b29ae43274253259e27e18e6e8ce884af7050ea4eb9bc71fc78f0ed98c71cbdd"
-    assert identity(plain) == identity(traced) == identity(earlier) == identity(spoken_of) == pinned
+    assert (
+        identity(plain) == identity(traced) == identity(earlier) == identity(spoken_of) == identity(attended) == pinned
+    )
 
 
 def test_the_process_exits_with_2():

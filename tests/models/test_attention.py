@@ -6,7 +6,13 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
+from mva.checks import BadSetting
+from mva.data.packing import pack
+from mva.data.tokenization import TokenizedPair
 from mva.models.attention import _attend, by_segment, take_packed_rows
+from mva.models.backbone import load_backbone
+from mva.models.flex import flex_attend
+from mva.models.log_probs import sequence_log_probs
 from mva.models.sources.tiny_random import TinyRandom
 
 LENGTHS = [[3, 2, 4], [1, 5, 1], [4, 1, 0], [2, 3, 2]]
@@ -60,6 +66,43 @@ def test_scores_are_scaled_as_the_architecture_says():
         found = by_segment(partial(_attend, scale=scale, dropout=0.0, softcap=None), (query, key, value), LENGTHS)
         expected = scaled_dot_product_attention(query, key, value, attn_mask=dense(LENGTHS), scale=scale)
         torch.testing.assert_close(found, expected.transpose(1, 2))
+
+
+@torch.no_grad()
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+@pytest.mark.parametrize("softcap", [None, 0.5])
+def test_flex_attention_sees_the_same(softcap):
+    query, key, value = (x.detach() for x in tensors(torch.float32))
+    lengths = torch.tensor(LENGTHS, dtype=torch.int32)[None, None]
+    attend = partial(_attend, scale=0.3, dropout=0.0, softcap=softcap)
+    expected = by_segment(attend, (query, *(x[:, :1].expand_as(query) for x in (key, value))), LENGTHS)
+    found = flex_attend(query, key[:, :1], value[:, :1], lengths, scale=0.3, softcap=softcap)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+@pytest.mark.parametrize("kind", ["sdpa", "eager", "flex"])
+@pytest.mark.parametrize("architecture", ["llama", "gemma", "gpt2"])
+def test_every_attention_gives_the_same_log_probs_of_packed_rows(architecture, kind):
+    found = {}
+    for asked in ("auto", kind):
+        model = TinyRandom(architecture).load(torch.float32)[0].eval()
+        if (architecture, asked) == ("gemma", "sdpa"):
+            with pytest.raises(BadSetting, match="attention is sdpa, which Gemma2ForCausalLM lacks: choose auto"):
+                take_packed_rows(model, asked)
+            return
+        take_packed_rows(model, asked)
+        assert model.config._attn_implementation.endswith(f"_{asked}")
+        pairs = [TokenizedPair((5, 6, 7), (8, 9), (10,)), TokenizedPair((11,), (12,), (13, 14, 15))]
+        found[asked] = torch.cat(sequence_log_probs(model, pack(pairs), split_head=False))
+    torch.testing.assert_close(found[kind], found["auto"], atol=1e-4, rtol=0)
+
+
+def test_flex_attention_is_refused_where_torch_does_not_train_through_it():
+    with pytest.raises(BadSetting, match="attention is flex, which torch trains through on a GPU alone: choose auto"):
+        load_backbone(TinyRandom("llama"), device="cpu", attention="flex")
+    assert load_backbone(TinyRandom("llama"), device="cpu", attention="eager").capabilities.packed
 
 
 @torch.no_grad()
