@@ -89,6 +89,13 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "sampled": Benchmark("time of sampled responses, vocabulary 128k", "greedy ones", "at most", 1.1),
     "many_vectors": Benchmark("time of candidates of ten vectors", "those of two", "at most", 1.5),
     "late_candidates": Benchmark("time of the last fifth of 5,000 candidates", "the first fifth", "at most", 1.5),
+    "ray_two": Benchmark("speed of 2 Ray workers of one thread", "one of one thread", "at least", 1.8),
+    "ray_eight": Benchmark("speed of 8 Ray workers with an engine of a fixed rate", "one such", "at least", 7.6),
+    "driver": Benchmark(
+        "time of the process that asks Ray, at 1,000 responses a second", "one core", "at most", 0.2, share=True
+    ),
+    "ledger": Benchmark("a response in the ledger: appended, settled, read again", "1 ms", "at most", 1),
+    "large_front": Benchmark("search and front of 10,000 candidates x 5 values", "5 s", "at most", 1),
     "scaling_time": Benchmark("time of three sizes", "the formulas of docs/scaling.md", "at most", 1.25),
     "scaling_memory": Benchmark("peak memory of three sizes", "the formulas of docs/scaling.md", "at most", 1.25),
 }

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 VALUES = ("helpful", "harmless", "honest", "brief", "kind")
 
 
-def test_search_and_front_of_ten_thousand_candidates():
+def test_search_and_front_of_ten_thousand_candidates(record):
     generator = np.random.default_rng(0)
 
     def scored(candidates):
@@ -36,9 +36,7 @@ def test_search_and_front_of_ten_thousand_candidates():
     since = time.process_time()
     front = select_front(explore(Sobol(10_000).start(CoefficientSpace(VALUES), seed=0), scored), values=VALUES)
     spent = time.process_time() - since
-    print(
-        f"\nsearch and select, 10,000 candidates x 5 values: {spent:.2f} CPU s (bound 5), {len(front.points)} members"
-    )
+    record("large_front", spent / 5, f"Sobol, {len(front.points)} members: {spent:.2f} CPU s")
     assert spent < 5
 
 
@@ -58,7 +56,7 @@ class Number:
         return torch.tensor([float(int(response.split()[0]) * (1 + self._k) % 997) for response in responses])
 
 
-def test_a_response_in_the_ledger(tmp_path):
+def test_a_response_in_the_ledger(tmp_path, record):
     n_candidates, n_prompts = 200, 500
     template = SimpleNamespace(
         key="t", tokenizer=SimpleNamespace(chat_template=None), stop_ids=[0], prompt_ids=lambda _: [5]
@@ -87,5 +85,6 @@ def test_a_response_in_the_ledger(tmp_path):
         rewards = evaluate.rewards_array(evaluate(candidates), VALUES)
         taken[what] = 1e3 * (time.process_time() - since) / n_candidates / n_prompts
     assert rewards.shape == (n_candidates, n_prompts, len(VALUES))
-    print("\n" + ", ".join(f"{what}: {spent:.3f} CPU ms a response" for what, spent in taken.items()) + " (bound 1)")
+    words = ", ".join(f"{what} {spent:.3f} CPU ms" for what, spent in taken.items())
+    record("ledger", sum(taken.values()), f"200 candidates x 500 prompts x 5 values: {words}")
     assert sum(taken.values()) < 1

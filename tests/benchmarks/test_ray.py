@@ -104,24 +104,24 @@ def rate(engine, backbone, vectors, count, decoding):
     return count / (time.perf_counter() - since)
 
 
-def test_eight_simulated_workers_do_the_work_of_eight(start, backbone, vectors):
+def test_eight_simulated_workers_do_the_work_of_eight(start, backbone, vectors, record):
     decoding = Decoding(max_new_tokens=TOKENS, stop_ids=(), batch_size=8)
     alone = rate(start(Simulated(RATE), 1), backbone, vectors, 400, decoding)
     together = rate(start(Simulated(RATE), 8), backbone, vectors, 3200, decoding)
-    print(f"\n8 simulated workers: {together / alone:.2f} times one (bound 7.6)")
+    record("ray_eight", together / alone, f"{RATE:g} responses a second each, by the clock")
     assert together / alone > 7
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
-def test_two_workers_of_a_thread_do_the_work_of_two(start, backbone, vectors):
+def test_two_workers_of_a_thread_do_the_work_of_two(start, backbone, vectors, record):
     decoding = Decoding(max_new_tokens=16, stop_ids=(), batch_size=16)
     alone = rate(start(Hf(), 1), backbone, vectors, 600, decoding)
     together = rate(start(Hf(), 2), backbone, vectors, 1200, decoding)
-    print(f"\n2 workers of one thread: {together / alone:.2f} times one (bound 1.8; two idle cores)")
+    record("ray_two", together / alone, f"hf, a tiny Llama: {alone:.0f} and {together:.0f} responses a second")
     assert together / alone > 1.5
 
 
-def test_the_driver_takes_little_of_a_core_at_a_thousand_requests_a_second(start, backbone, vectors, tmp_path):
+def test_the_driver_takes_little_of_a_core(start, backbone, vectors, tmp_path, record):
     scoring = Scoring(lambda _backbone: {"kind": Length(), "brief": Length(sign=-1)}, "auto")
     responder = start(Simulated(500.0), 2).responder(vectors, scoring)
     evaluate = Evaluator(
@@ -139,5 +139,6 @@ def test_the_driver_takes_little_of_a_core_at_a_thousand_requests_a_second(start
     clock, spent = time.perf_counter(), time.process_time()
     evaluate(candidates)
     clock, spent = time.perf_counter() - clock, time.process_time() - spent
-    print(f"\ndriver: {spent / 10:.3f} CPU s for 1,000 responses, at {10_000 / clock:.0f} a second (bound 0.2)")
+    words = f"{spent:.2f} CPU s for 10,000, {10_000 / clock:.0f} a second"
+    record("driver", spent / 10, f"evaluator and ledger included: {words}")
     assert spent / 10 < 0.4
