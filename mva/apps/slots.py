@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import cloudpickle
-import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
 from omegaconf import open_dict
 
 from mva.checks import Count, check_one
+from mva.models.backbone import visible_gpus
 from mva.runs.sweep_folder import OUTCOME, read_outcome
 from mva.terminal import Console
 
@@ -74,14 +74,6 @@ def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], first_number: 
     line = f"{len(jobs)} jobs, {min(len(slots), len(jobs))} at a time."
     Console(stderr=True).print(line, markup=False, highlight=False)
     return run_in_slots(jobs, slots, sweep=Path(str(hydra.sweep.dir)))
-
-
-def visible_gpus() -> list[str]:
-    """List the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
-    stated = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if stated is None:
-        return [str(number) for number in range(torch.cuda.device_count())]
-    return [name.strip() for name in stated.split(",") if name.strip() not in ("", "-1")]
 
 
 def slots_of(slots: int | None, threads: int | None, *, gpus: Sequence[str], cores: int) -> list[dict[str, str]]:

@@ -1,5 +1,6 @@
 """The backbone: a frozen language model with its tokenizer, its template, and what it can do."""
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -194,6 +195,14 @@ def device_named(name: str) -> torch.device:
     if device is None or device.type not in ("cpu", "cuda", "mps") or (device.type == "cpu" and device.index):
         raise BadSetting("device", f"is {shown(name)}: choose auto, cpu, cuda or cuda:1.")
     return device
+
+
+def visible_gpus() -> list[str]:
+    """List the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    stated = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if stated is None:
+        return [str(number) for number in range(torch.cuda.device_count())]
+    return [name.strip() for name in stated.split(",") if name.strip() not in ("", "-1")]
 
 
 def check_device(name: str) -> None:

@@ -23,6 +23,7 @@ NEEDS = {
     "data/helpsteer2_hub": ["value.names=[helpful]"],
     "data/ultrafeedback_hub": ["value.names=[helpful]"],
     "data/files": ["data.values.helpful.train.paths=[a.jsonl]", "data.values.harmless.train.paths=[b.jsonl]"],
+    "engine/vllm": ["engine.servers=[http://127.0.0.1:8000]"],
     "model/local": ["model.source.path=folder"],
     "value/honest_informative": ["data=truthfulqa"],
     "composition/average": ["policy=merged"],

@@ -1,6 +1,7 @@
 """What every engine owes: `conf/engine/` has one file for each.
 
-`engine=vllm` passes the same suite on SmolLM2, in tests/engines/test_vllm.py: it serves no tiny random model.
+`engine=vllm` is held to it with a server that answers with the tiny model as vLLM does; with vLLM's own on SmolLM2 in
+tests/engines/test_vllm_cpu.py.
 """
 
 import re
@@ -16,6 +17,7 @@ from mva.data.preference import user_prompt
 from mva.engines.base import NOT_FINITE, Decoding, EngineContext, Request
 from mva.engines.hf import Hf
 from mva.engines.ray import Ray
+from mva.engines.vllm import Vllm
 from mva.models.backbone import ModelSettings
 from mva.models.merge import merged
 from mva.models.sources.tiny_random import TinyRandom
@@ -36,6 +38,7 @@ def documented():
 SPECS = {
     "hf": Hf,
     "docs": documented,
+    "vllm": Vllm,
     "ray": partial(Ray, Hf(), address="local", workers=2, cpus=1, object_store_memory=100),
 }
 GREEDY = Decoding(max_new_tokens=6, stop_ids=())
@@ -55,11 +58,18 @@ def vectors(backbone, vectors_of):
     return vectors_of(backbone, ("kind", "brief"))
 
 
+@pytest.fixture(scope="module")
+def server(fake_vllm):
+    with fake_vllm.FakeVllm(fake_vllm.ModelMind(SETTINGS.load())) as server:
+        yield server
+
+
 @pytest.fixture(scope="module", params=SPECS)
 def engine(request, backbone, tmp_path_factory):
     if request.param == "ray":
         pytest.importorskip("ray", reason='needs pip install "mva[ray]"')
-    spec = SPECS[request.param]()
+    of_vllm = {"servers": [request.getfixturevalue("server").url]} if request.param == "vllm" else {}
+    spec = SPECS[request.param](**of_vllm)
     policy, composition = PerRowPolicy(), Linear()
     spec.check(policy, composition)
     folder = tmp_path_factory.mktemp("run")

@@ -1,0 +1,70 @@
+"""Whether a server speaks with the adapters that it has loaded: to ignore them is no error of a server's."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from mva.engines.base import EngineFailure
+from mva.engines.vllm_adapters import Adapter
+from mva.engines.vllm_client import Client
+from mva.models.backbone import Backbone
+from mva.models.coefficient_lora import CoefficientLora
+
+_TOKENS = 128  # of a prompt, that are read
+_LIKELIEST = 20  # next tokens, that are compared
+_WRONG_SHARE = 0.5  # of what the candidate changes: rounding is a smaller part of it
+
+
+class Expected(NamedTuple):
+    """The log-probs of what may follow a prompt, in this process. Shape: `(vocabulary,)` each."""
+
+    prompt: tuple[int, ...]
+    base: Tensor
+    candidate: Tensor
+
+
+class Probe:
+    """Holds a server's log-probs of next tokens against those of the backbone in this process."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        self._backbone = backbone
+        # What a candidate must change at least for the comparison to say anything: more than rounding does.
+        self._least = 0.02 if backbone.model.dtype in (torch.float32, torch.float64) else 0.5
+
+    @torch.no_grad()
+    def expect(self, adapter: Adapter, prompt: Sequence[int]) -> Expected | None:
+        """Compute what a server must answer; None if the candidate changes too little to tell."""
+        ids = tuple(prompt[:_TOKENS])
+        rows = torch.tensor([[0.0] * len(adapter.coefficients), adapter.coefficients], dtype=torch.float64)
+        tokens = torch.tensor([ids, ids], device=self._backbone.device)
+        with CoefficientLora(self._backbone, adapter.files.vectors).rows(rows) as model:
+            logits = model(tokens, use_cache=False, logits_to_keep=1).logits[:, -1]
+        base, candidate = logits.double().log_softmax(-1).cpu()
+        change = (candidate - base)[base.topk(_LIKELIEST).indices].abs().max()
+        return Expected(ids, base, candidate) if torch.isfinite(candidate).all() and change >= self._least else None
+
+    def check(self, client: Client, adapter: Adapter, expected: Expected) -> None:
+        """Ask a server for the same log-probs.
+
+        Raises:
+            EngineFailure: If it serves another base, or answers as if the adapter were not there or another.
+            NoAnswer: If it does not answer.
+        """
+        answered = client.next_log_probs(expected.prompt, adapter.name)
+        error = _differences(answered, expected.candidate).max()
+        change = (expected.candidate - expected.base)[list(answered)].abs().max()
+        if error < _WRONG_SHARE * change:
+            return
+        as_base = _differences(answered, expected.base).max() < _WRONG_SHARE * change
+        fault = "ignores the adapter" if as_base else f"serves another base than {self._backbone.name}, or adds to it"
+        raise EngineFailure(
+            f"{client.url} {fault}: with the coefficients {adapter.coefficients} it misses log-probs by {error:.3g}, "
+            f"where the candidate changes them by {change:.3g}. Start it with the run's base, use another version of "
+            f"vLLM, or engine=hf."
+        )
+
+
+def _differences(answered: Mapping[int, float], expected: Tensor) -> Tensor:
+    return (torch.tensor(list(answered.values()), dtype=torch.float64) - expected[list(answered)]).abs()
