@@ -2,7 +2,8 @@
 
 Whoever starts it holds the other end of its standard input. When that closes, even because the holder was killed, the
 command and all processes of its group are ended and FOLDERS (separated as in PATH) are removed. When the command ends
-by itself, what it started is ended, too. It needs the standard library alone.
+by itself, what it started is ended, too. A byte on the standard input ends the command and leaves FOLDERS. It needs the
+standard library alone.
 """
 
 import os
@@ -11,10 +12,12 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 
 _PATIENCE = 10.0  # seconds in which the command may tidy up
+_REST = 2.0  # seconds more for the rest of its group: Python's resource tracker frees shared memory
 
 
 def run(folders: Sequence[str], command: Sequence[str]) -> int:
@@ -22,21 +25,31 @@ def run(folders: Sequence[str], command: Sequence[str]) -> int:
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
     abandoned = threading.Event()
     threading.Thread(target=_end_with_input, args=(process.pid, abandoned), daemon=True).start()
-    # Not reaped yet: until then its id is that of its group, and of nothing else.
-    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-    _signal(process.pid, signal.SIGKILL)
+    status = process.wait()
+    _end_rest(process.pid)
     if abandoned.is_set():
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
-    return process.wait()
+    return status
 
 
 def _end_with_input(group: int, abandoned: threading.Event) -> None:
-    os.read(sys.stdin.fileno(), 1)
-    abandoned.set()
+    if not os.read(sys.stdin.fileno(), 1):
+        abandoned.set()
     _signal(group, signal.SIGTERM)
     threading.Event().wait(_PATIENCE)
     _signal(group, signal.SIGKILL)
+
+
+def _end_rest(group: int) -> None:
+    # No other process gets the group's id before its last member has ended.
+    deadline = time.monotonic() + _REST
+    _signal(group, signal.SIGTERM)
+    with suppress(ProcessLookupError):
+        while time.monotonic() < deadline:
+            os.killpg(group, 0)
+            time.sleep(0.02)
+        os.killpg(group, signal.SIGKILL)
 
 
 def _signal(group: int, number: int) -> None:

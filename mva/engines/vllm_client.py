@@ -7,7 +7,7 @@ from typing import Any
 import requests
 from requests.adapters import HTTPAdapter
 
-from mva.engines.base import NOT_FINITE, Decoding, Request, Response
+from mva.engines.base import Decoding, Request, Response
 from mva.shapes import Mismatch, Shape, anything, fields, list_of, maybe, named, number, text, whole
 
 _QUICK = 10.0  # seconds for an answer that needs no model
@@ -15,11 +15,11 @@ _LOADING = 300.0  # seconds for an adapter to be read
 _LONGEST = 300  # characters of a server's sentence that are shown
 _NO_JSON = "not JSON compliant"  # of a log-prob that is NaN
 _LIKELIEST = 20  # tokens: the most that vLLM answers unless it was started otherwise
-_SAME = 1e-3  # nats: log-probs of equal logits differ by less
+_SAME = 1e-5  # nats: log-probs of equal logits differ by less, those of a response hardly ever
 _REFUSALS = (400, 404, 405, 413, 422, 500)  # 500: an adapter that the engine behind the server does not take
 
 _VERSION = fields({"version": text})
-_LOGPROBS = fields({"token_logprobs": list_of(anything)})
+_LOGPROBS = fields({"token_logprobs": list_of(anything, at_least=1)})
 _COMPLETION = fields(
     {"choices": list_of(fields({"token_ids": list_of(whole, at_least=1), "logprobs": maybe(_LOGPROBS)}), at_least=1)}
 )
@@ -37,6 +37,14 @@ class Refused(ValueError):
     def __init__(self, url: str, status: int, reason: str) -> None:
         super().__init__(f"{url} answered with the status {status} ({reason})")
         self.status, self.reason = status, reason
+
+
+class NotFinite(ValueError):
+    """The server says that logits are not finite, after the prompt or one of `tokens`."""
+
+    def __init__(self, tokens: Sequence[int] = ()) -> None:
+        super().__init__("it says that logits are not finite")
+        self.tokens = tuple(tokens)
 
 
 class Client:
@@ -107,6 +115,7 @@ class Client:
         """Generate a response with the adapter `model`.
 
         Raises:
+            NotFinite: If the server says so.
             Refused: If the server refuses the request.
             NoAnswer: If no answer comes, or one that is none.
         """
@@ -117,18 +126,17 @@ class Client:
             body |= {"top_p": decoding.top_p, "seed": request.seed % 2**63}
         try:
             choice = self._completion(body, _COMPLETION)
-        except (NoAnswer, Refused) as problem:
-            if _NO_JSON in str(problem):
-                return Response(request.id, failure=NOT_FINITE)
-            raise
-        failed = choice["logprobs"] is not None and not self._usable(choice["logprobs"]["token_logprobs"])
-        return Response(request.id, failure=NOT_FINITE) if failed else Response(request.id, tuple(choice["token_ids"]))
+        except NotFinite:  # it can't write the log-probs, but the tokens
+            raise NotFinite(self._completion(body | {"logprobs": None}, _COMPLETION)["token_ids"]) from None
+        if choice["logprobs"] is not None and not self._usable(choice["logprobs"]["token_logprobs"]):
+            raise NotFinite(choice["token_ids"])
+        return Response(request.id, tuple(choice["token_ids"]))
 
     def _usable(self, log_probs: Sequence[object]) -> bool:
-        """Say whether a model said this: vLLM on a CPU turns NaN into logits that are all the same."""
+        """Say whether a model said this: all that follows NaN is NaN, of which vLLM on a CPU makes equal logits."""
         numbers = [log_prob for log_prob in log_probs if isinstance(log_prob, float | int)]
         finite = len(numbers) == len(log_probs) and all(map(math.isfinite, numbers))
-        return finite and any(abs(log_prob - self._uniform) > _SAME for log_prob in numbers)
+        return finite and abs(numbers[-1] - self._uniform) > _SAME
 
     def next_log_probs(self, prompt: Sequence[int], model: str) -> dict[int, float]:
         """Ask for the log-probs of the likeliest next tokens, by id.
@@ -136,12 +144,15 @@ class Client:
         Not for those of the prompt's own tokens: beside other requests with adapters they kill vLLM 0.32 on a CPU.
 
         Raises:
+            NotFinite: If the server says that these are not finite.
             Refused: If the server refuses the request.
             NoAnswer: If no answer comes, or one that is none.
         """
         body = _body(prompt, model)
         body |= {"max_tokens": 1, "temperature": 0, "logprobs": _LIKELIEST, "return_tokens_as_token_ids": True}
         by_name = self._completion(body, _NEXT)["logprobs"]["top_logprobs"][0]
+        if not self._usable([max(by_name.values())]):
+            raise NotFinite
         try:
             return {int(name.removeprefix("token_id:")): log_prob for name, log_prob in by_name.items()}
         except ValueError as error:
@@ -151,6 +162,8 @@ class Client:
         try:
             choice: dict[str, Any] = self._json("POST", "/v1/completions", body, self._patience, shape)["choices"][0]
         except Refused as refused:
+            if _NO_JSON in refused.reason:
+                raise NotFinite from refused
             if refused.status in (404, 500):  # it has lost the adapter, or is ill
                 raise NoAnswer(str(refused)) from refused
             raise

@@ -8,7 +8,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from queue import SimpleQueue
@@ -16,8 +15,8 @@ from typing import Any
 
 from mva.engines.base import NOT_FINITE, Decoding, EngineFailure, Request, Response
 from mva.engines.vllm_adapters import Adapter, NotFiniteFactors
-from mva.engines.vllm_client import NoAnswer, Refused
-from mva.engines.vllm_probe import Expected, Probe
+from mva.engines.vllm_client import NoAnswer, NotFinite
+from mva.engines.vllm_probe import Probe
 from mva.engines.vllm_server import ATTEMPTS, Gone, Loaded, PooledServer, State
 from mva.terminal import Console
 
@@ -87,11 +86,13 @@ class Pool:
         asked = _Pass(source, decoding)
         try:
             while True:
-                asked.refill(self._ahead)
-                self._dispatch(asked)
                 while asked.finished:
                     yield asked.finished.popleft()
-                if asked.exhausted and not asked.waiting and not asked.n_under_way and not asked.finished:
+                asked.refill(self._ahead)
+                self._dispatch(asked)
+                if asked.finished:
+                    continue
+                if asked.exhausted and not asked.waiting and not asked.n_under_way:
                     return
                 self._take_events(asked)
         finally:
@@ -119,8 +120,11 @@ class Pool:
             job = server.choose(asked.waiting)
             if job is None:
                 unfit.add(server)
+                continue
+            asked.waiting.remove(job)
+            if self._probe.knows_as_not_finite(job.adapter):
+                asked.finished.append(Response(job.request.id, failure=NOT_FINITE))
             else:
-                asked.waiting.remove(job)
                 self._send(asked, server, job)
 
     def _check_servers(self) -> None:
@@ -142,8 +146,8 @@ class Pool:
         if loaded is None:
             outgoing = server.make_room()
             expected = None if server.probed else self._probe.expect(adapter, request.prompt)
-            loading = partial(_load, server, adapter, outgoing, self._probe, expected)
-            loaded = Loaded(adapter, self._submit(lambda _loading: None, loading))
+            loading = self._submit(lambda _loaded: None, server.load, adapter, outgoing, self._probe, expected)
+            loaded = Loaded(adapter, loading)
         server.loaded[adapter.name] = loaded  # the last is the one that was used last
         return loaded
 
@@ -161,15 +165,40 @@ class Pool:
             asked.finished.append(answer.result())
         elif isinstance(problem, NotFiniteFactors):
             asked.finished.append(Response(job.request.id, failure=NOT_FINITE))
+        elif isinstance(problem, NotFinite):
+            self._confirm(asked, server, job, problem)
         elif isinstance(problem, NoAnswer):
             self._doubt(server, str(problem))
             if not asked.closed:
-                self._again(asked, job, problem)
+                self._again(asked, job, problem, counts=server.state is not State.STARTING)
         elif not asked.closed:
             raise EngineFailure(f"{problem}") from problem
 
-    def _again(self, asked: _Pass, job: _Job, problem: NoAnswer) -> None:
-        job.attempts += 1
+    def _confirm(self, asked: _Pass, server: PooledServer, job: _Job, claim: NotFinite) -> None:
+        """Fail the candidate if its logits are not finite here either; if they are, the server's cache is to blame.
+
+        vLLM 0.32 on a CPU leaves NaN in its cache, where later requests of other candidates meet it.
+        """
+        if self._probe.confirms_not_finite(job.adapter, job.request.prompt, claim.tokens):
+            server.restarts = 0
+            asked.finished.append(Response(job.request.id, failure=NOT_FINITE))
+            return
+        if server.state is State.READY:
+            self._restart(server, f"{claim} with the coefficients {job.adapter.coefficients}, and here they are finite")
+        if not asked.closed:
+            asked.add_again(job)
+
+    def _restart(self, server: PooledServer, why: str) -> None:
+        if server.process is None:
+            raise EngineFailure(
+                f"{server.client.url} has NaN in its cache: {why}. Restart it, and start the command again to go on."
+            )
+        server.state, server.why = State.STARTING, why
+        server.forget()
+        self._submit(partial(self._prepared, server), server.restart, self._closing, self._patience)
+
+    def _again(self, asked: _Pass, job: _Job, problem: NoAnswer, *, counts: bool) -> None:
+        job.attempts += counts
         if job.attempts >= ATTEMPTS:
             raise EngineFailure(f"A request got no answer {ATTEMPTS} times, at last because {problem}.") from problem
         asked.add_again(job)
@@ -217,28 +246,3 @@ class Pool:
 def _answer(server: PooledServer, job: _Job, loaded: Loaded, decoding: Decoding) -> Response:
     loaded.ready.result()
     return server.client.complete(job.request, loaded.adapter.name, decoding)
-
-
-def _load(
-    server: PooledServer, adapter: Adapter, outgoing: Loaded | None, probe: Probe, expected: Expected | None
-) -> None:
-    """Load an adapter, after the one that goes out for it, and look whether the server applies it."""
-    if outgoing is not None and outgoing.ready.exception() is None:
-        outgoing.adapter.files.release(outgoing.adapter)
-        with suppress(Refused):  # it has lost it
-            server.client.unload(outgoing.adapter.name)
-    folder = adapter.files.acquire(adapter)
-    try:
-        server.client.load(adapter.name, str(folder))
-        if expected is not None and not server.probed:
-            probe.check(server.client, adapter, expected)
-            server.probed = True
-    except Refused as refused:
-        adapter.files.release(adapter)
-        raise EngineFailure(
-            f"{server.client.url} refuses a candidate's adapter of rank {adapter.files.rank}: {refused.reason}. A "
-            f"server of your own needs --enable-lora, --max-lora-rank {adapter.files.rank} and sight of {folder}."
-        ) from refused
-    except BaseException:
-        adapter.files.release(adapter)
-        raise

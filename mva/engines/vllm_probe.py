@@ -1,4 +1,4 @@
-"""Whether a server speaks with the adapters that it has loaded: to ignore them is no error of a server's."""
+"""Whether a server says what this process's own backbone says: to ignore adapters is no error of a server's."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from mva.engines.base import EngineFailure
+from mva.engines.sampling import finite
 from mva.engines.vllm_adapters import Adapter
 from mva.engines.vllm_client import Client
 from mva.models.backbone import Backbone
@@ -32,6 +33,23 @@ class Probe:
         self._backbone = backbone
         # What a candidate must change at least for the comparison to say anything: more than rounding does.
         self._least = 0.02 if backbone.model.dtype in (torch.float32, torch.float64) else 0.5
+        self._not_finite: set[str] = set()
+
+    def knows_as_not_finite(self, adapter: Adapter) -> bool:
+        """Say whether `confirms_not_finite` has said so of the candidate."""
+        return adapter.name in self._not_finite
+
+    @torch.no_grad()
+    def confirms_not_finite(self, adapter: Adapter, prompt: Sequence[int], tokens: Sequence[int]) -> bool:
+        """Say whether the candidate's logits after the prompt, or one of the tokens, are not finite here either."""
+        ids = torch.tensor([[*prompt, *tokens]], device=self._backbone.device)
+        row = torch.tensor([adapter.coefficients], dtype=torch.float64)
+        with CoefficientLora(self._backbone, adapter.files.vectors).rows(row) as model:
+            logits = model(ids, use_cache=False, logits_to_keep=len(tokens) + 1).logits
+        confirmed = not finite(logits[0]).all()
+        if confirmed:
+            self._not_finite.add(adapter.name)
+        return confirmed
 
     @torch.no_grad()
     def expect(self, adapter: Adapter, prompt: Sequence[int]) -> Expected | None:
@@ -50,6 +68,7 @@ class Probe:
 
         Raises:
             EngineFailure: If it serves another base, or answers as if the adapter were not there or another.
+            NotFinite: If it says that they are not finite.
             NoAnswer: If it does not answer.
         """
         answered = client.next_log_probs(expected.prompt, adapter.name)

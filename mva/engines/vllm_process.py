@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,16 +59,11 @@ class ServerProcess:
         port = _free_port()
         self.url, self.log = f"http://{_HOST}:{port}", log
         command = launch.command(port, on_cpu="VLLM_CPU_KVCACHE_SPACE" in device)
+        folders = os.pathsep.join(map(str, launch.folders))
+        self._command = [sys.executable, bound_process.__file__, folders, *command]
+        self._environment = _environment(device)
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as file:
-            self._process = subprocess.Popen(
-                [sys.executable, bound_process.__file__, os.pathsep.join(map(str, launch.folders)), *command],
-                stdin=subprocess.PIPE,
-                stdout=file,
-                stderr=file,
-                env=_environment(device),
-                start_new_session=True,  # the terminal's Ctrl-C is ours to act on
-            )
+        self._process = self._start()
 
     @property
     def pid(self) -> int:
@@ -82,12 +78,30 @@ class ServerProcess:
     def stop(self) -> None:
         """End the server and wait for it."""
         assert self._process.stdin is not None
-        self._process.stdin.close()
+        with suppress(OSError, ValueError):  # it has ended, or was told before
+            self._process.stdin.write(b".")
+            self._process.stdin.close()
         try:
             self._process.wait(_PATIENCE)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+    def restart(self) -> None:
+        """End the server and start it again, at the same address."""
+        self.stop()
+        self._process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as file:
+            return subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=file,
+                stderr=file,
+                env=self._environment,
+                start_new_session=True,  # the terminal's Ctrl-C is ours to act on
+            )
 
 
 def check_python(python: str) -> None:

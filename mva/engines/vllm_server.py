@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
@@ -10,10 +11,12 @@ from typing import Protocol, TypeVar
 
 from mva.engines.base import EngineFailure
 from mva.engines.vllm_adapters import Adapter
-from mva.engines.vllm_client import Client, NoAnswer
+from mva.engines.vllm_client import Client, NoAnswer, Refused
+from mva.engines.vllm_probe import Expected, Probe
 from mva.engines.vllm_process import ServerProcess, version_problem
 
 ATTEMPTS = 5  # of one request, and of one server without an answer in between
+RESTARTS = 3  # of one server, without a candidate in between that explains them
 _POLL = 0.5  # seconds between two looks at a server that starts
 _BACK_OFF = 0.25  # seconds, doubled with every failure
 
@@ -54,7 +57,7 @@ class PooledServer:
         self.client, self.process = client, process
         self.state, self.why = State.STARTING, ""
         self.loaded: dict[str, Loaded] = {}
-        self.n_under_way, self.failures, self.probed = 0, 0, False
+        self.n_under_way, self.failures, self.restarts, self.probed = 0, 0, 0, False
         self._window, self._in_flight = window, in_flight
 
     @property
@@ -82,11 +85,53 @@ class PooledServer:
     def _idle(self) -> Loaded | None:
         return next((loaded for loaded in self.loaded.values() if not loaded.n_under_way), None)
 
+    def load(self, adapter: Adapter, outgoing: Loaded | None, probe: Probe, expected: Expected | None) -> None:
+        """Load an adapter, after the one that goes out for it, and look whether the server applies it.
+
+        Raises:
+            EngineFailure: If it can't or doesn't.
+            NotFinite, NoAnswer: As `Probe.check` does.
+        """
+        if outgoing is not None and outgoing.ready.exception() is None:
+            outgoing.adapter.files.release(outgoing.adapter)
+            with suppress(Refused):  # it has lost it
+                self.client.unload(outgoing.adapter.name)
+        folder = adapter.files.acquire(adapter)
+        try:
+            self.client.load(adapter.name, str(folder))
+            if expected is not None and not self.probed:
+                probe.check(self.client, adapter, expected)
+                self.probed = True
+        except Refused as refused:
+            adapter.files.release(adapter)
+            raise EngineFailure(
+                f"{self.client.url} refuses a candidate's adapter of rank {adapter.files.rank}: {refused.reason}. A "
+                f"server of your own needs --enable-lora, --max-lora-rank {adapter.files.rank} and sight of {folder}."
+            ) from refused
+        except BaseException:
+            adapter.files.release(adapter)
+            raise
+
     def forget(self) -> None:
         """Drop all adapters: a server that was ill may have lost them."""
         for loaded in self.loaded.values():
             loaded.ready.add_done_callback(partial(_release, loaded.adapter))
         self.loaded.clear()
+
+    def restart(self, closing: threading.Event, patience: float) -> None:
+        """Start our server again, and wait until it is ready (see `prepare`).
+
+        Raises:
+            Gone: Also if it was started again too often.
+        """
+        assert self.process is not None
+        if self.restarts >= RESTARTS:
+            raise Gone(f"{self.why}, also after {RESTARTS} restarts{self._log}")
+        self.restarts += 1
+        self.process.restart()
+        if closing.is_set():  # the pool may have stopped the process before this one
+            self.process.stop()
+        self.prepare(closing, patience)
 
     def prepare(self, closing: threading.Event, patience: float) -> None:
         """Wait until the server is ready, at the start or after a failure.

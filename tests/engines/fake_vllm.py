@@ -8,25 +8,29 @@ import hashlib
 import itertools
 import json
 import math
+import struct
 import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-VOCABULARY = 1000
+ENORMOUS = 1e30  # in an adapter's factors: nothing finite comes of it
 
 
 class HashMind:
     """Tokens that are a function of the prompt, the seed, and the adapter's bytes."""
 
     def load(self, folder):
-        return hashlib.sha256((Path(folder) / "adapter_model.safetensors").read_bytes()).hexdigest()
+        content = (Path(folder) / "adapter_model.safetensors").read_bytes()
+        (length,) = struct.unpack("<Q", content[:8])
+        enormous = any(abs(number) > ENORMOUS for (number,) in struct.iter_unpack("<f", content[8 + length :]))
+        return "enormous" if enormous else hashlib.sha256(content).hexdigest()
 
     def generate(self, adapter, body):
         words = json.dumps([body["prompt"], body.get("seed"), adapter]).encode()
         ids = list(hashlib.sha256(words).digest())[: body["max_tokens"]]
-        return ids, [-1.0] * len(ids)
+        return ids, [math.nan if adapter == "enormous" else -1.0] * len(ids)
 
     def next_log_probs(self, adapter, prompt):
         return dict.fromkeys(range(20), -3.0)
@@ -85,6 +89,7 @@ class FakeVllm:
     def __init__(self, mind=None, *, port=0, max_loras=4, max_rank=512):
         self.mind, self.max_loras, self.max_rank = mind or HashMind(), max_loras, max_rank
         self.version, self.takes_adapters, self.ignores_adapters, self.seconds = "0.32.0", True, False, 0.0
+        self.pollutable, self.polluted = False, False  # by a candidate that is not finite, until it is started again
         self.script, self.adapters, self.log, self.most_loaded, self.most_at_once = [], {}, [], 0, 0
         self.released = threading.Event()
         self._at_once, self._lock, self._thinking = 0, threading.Lock(), threading.Lock()
@@ -161,12 +166,15 @@ class FakeVllm:
             return 404, {"error": {"message": f"The model `{body['model']}` does not exist.", "code": 404}}
         adapter = None if self.ignores_adapters else self.adapters.get(body["model"])
         with self._thinking:
+            if self.polluted and body["logprobs"] is not None:
+                return 400, {"error": {"message": "Out of range float values are not JSON compliant: nan"}}
             if body["logprobs"]:
                 listed = self.mind.next_log_probs(adapter, body["prompt"])
                 likeliest = {f"token_id:{token}": log_prob for token, log_prob in listed.items()}
                 choice = {"token_ids": [0], "logprobs": {"token_logprobs": [-1.0], "top_logprobs": [likeliest]}}
             else:
                 ids, log_probs = self.mind.generate(adapter, body)
+                self.polluted |= self.pollutable and not all(map(math.isfinite, log_probs))
                 finite = [number if math.isfinite(number) else None for number in log_probs]
                 choice = {"token_ids": ids, "logprobs": {"token_logprobs": finite}}
         return 200, {"choices": [choice]}
@@ -207,5 +215,5 @@ if __name__ == "__main__":
     settings = dict(itertools.pairwise(words))
     print("fake vLLM with", *words, flush=True)  # noqa: T201
     with FakeVllm(port=int(settings["--port"])) as server:
-        server.seconds = 0.02
+        server.seconds, server.pollutable, server.polluted = 0.02, True, "--polluted" in settings
         threading.Event().wait()

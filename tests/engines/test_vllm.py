@@ -16,8 +16,8 @@ from mva.checks import BadSetting
 from mva.composition.average import Average
 from mva.composition.linear import Linear
 from mva.data.preference import user_prompt
-from mva.engines import vllm, vllm_server
-from mva.engines.base import Decoding, EngineContext, EngineFailure, Request
+from mva.engines import bound_process, vllm, vllm_server
+from mva.engines.base import NOT_FINITE, Decoding, EngineContext, EngineFailure, Request
 from mva.engines.hf import HfResponder
 from mva.engines.vllm import Vllm
 from mva.engines.vllm_adapters import served_rank
@@ -32,6 +32,7 @@ SETTINGS = ModelSettings(TinyRandom("llama", hidden_size=32), device="cpu")
 GREEDY = Decoding(max_new_tokens=3, stop_ids=())
 POLICY, LINEAR = PerRowPolicy(), Linear()
 FAKE = Path(__file__).parent / "fake_vllm.py"
+SHARED_MEMORY = Path("/dev/shm")
 
 
 @pytest.fixture(scope="module")
@@ -279,6 +280,38 @@ def test_own_servers_start_with_the_first_request_and_end_with_the_engine(python
     assert sorted(path.name for path in (engine.context.folder / "engine").iterdir()) == ["vllm-0.log", "vllm-1.log"]
 
 
+def test_a_polluted_server_costs_no_healthy_candidate(python, start, vectors, requests):
+    """Candidates of zeros and of 1e-9, and one of 1e37 after which the fake calls nothing finite."""
+    engine = start(python=python(), devices=["cpu"])
+    responder = engine.responder(vectors)
+    healthy = [replace(requests[0], id=k, coefficients=(k % 3 * 1e-9, 0.0), seed=k) for k in range(12)]
+    expected = answers(responder, healthy)
+    broken = [replace(requests[1], id=100 + k, coefficients=(1e37, 1e37)) for k in range(6)]
+    responses = {response.id: response for response in responder.answer(iter([*broken, *healthy]), GREEDY)}
+    assert {responses[request.id].failure for request in broken} == {NOT_FINITE}
+    assert {request.id: responses[request.id].tokens for request in healthy} == expected
+    assert engine._folder.is_dir()  # what other servers read is left
+    (log,) = (engine.context.folder / "engine").glob("*.log")
+    assert log.read_text().count("fake vLLM with") == 2
+
+
+def test_a_server_that_stays_polluted_is_given_up(python, start, vectors, requests):
+    engine = start(python=python(), devices=["cpu"], arguments=["--polluted", "yes"])
+    with pytest.raises(EngineFailure, match=r"coefficients \(0.0, 0.0\), and here they are finite, also after 3 rest"):
+        answers(engine.responder(vectors), requests[:1])
+
+
+@pytest.mark.parametrize("first", [0, 2])
+def test_a_given_server_that_is_polluted_is_named(serve, start, vectors, requests, first):
+    """Also where the first candidate that is held against this process meets the NaN."""
+    server = serve(pollutable=True)
+    broken = replace(requests[1], id=100, coefficients=(1e37, 1e37))
+    iterator = start(server, in_flight=1).responder(vectors).answer(iter([broken, *requests[first:]]), GREEDY)
+    assert next(iterator).failure == NOT_FINITE
+    with pytest.raises(EngineFailure, match=rf"{server.url} has NaN in its cache: it says.* Restart it, and start the"):
+        list(iterator)
+
+
 def test_a_server_that_does_not_start_says_where_to_look(python, start, vectors, requests):
     engine = start(python=python(server="echo no such device; exit 3"), devices=["cpu"])
     log = engine.context.folder / "engine" / "vllm-0.log"
@@ -307,6 +340,23 @@ def test_servers_end_with_a_run_that_is_killed(tmp_path):
         time.sleep(0.05)
     assert not any(alive(pid) for pid in pids)
     assert not served.exists()
+
+
+@pytest.mark.skipif(not SHARED_MEMORY.is_dir(), reason="shared memory has no folder here")
+def test_a_server_that_is_stopped_leaves_no_shared_memory(tmp_path):
+    script = (
+        "import time\n"
+        "from multiprocessing.shared_memory import SharedMemory\n"
+        "print(SharedMemory(create=True, size=1).name, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    command = [sys.executable, bound_process.__file__, str(tmp_path / "served"), sys.executable, "-c", script]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        block = SHARED_MEMORY / holder.stdout.readline().strip()
+        assert block.exists()
+        holder.stdin.close()
+        holder.wait(20)
+    assert not block.exists()
 
 
 def children(pid):
