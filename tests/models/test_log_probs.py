@@ -113,7 +113,7 @@ def test_rows_that_are_longer_than_the_attention_s_window_are_not_packed(name):
     model = build(WINDOWED[name])
     capabilities = detect_capabilities(model, vocabulary_size=97)
     told = name != "gpt_neo"  # its attention is not one that can be told what to do
-    assert capabilities == Capabilities(packed=told, split_head=True, window=32)
+    assert capabilities == Capabilities(packed=told, split_head=True, window=32, slots=told)
     for pairs, packed in ((random_pairs(10, 8), told), (random_pairs(40, 12), False)):
         batch = make_batch(pairs, pad_id=0, capabilities=capabilities)
         assert batch.packed is packed
@@ -124,7 +124,8 @@ def test_rows_that_are_longer_than_the_attention_s_window_are_not_packed(name):
 
 def test_a_window_that_is_switched_off_is_none():
     model = build(Qwen3Config(**SMALL, **HEADS, sliding_window=32, use_sliding_window=False))
-    assert detect_capabilities(model, vocabulary_size=97) == Capabilities(packed=True, split_head=True, window=None)
+    capabilities = detect_capabilities(model, vocabulary_size=97)
+    assert capabilities == Capabilities(packed=True, split_head=True, window=None, slots=True)
 
 
 def test_what_can_not_be_packed_is_padded():
@@ -172,4 +173,4 @@ def refuse_4d(inputs):
 )
 def test_what_a_model_can_do_is_found_in_every_precision(dtype, around, packed, split_head):
     model = Around(build(LlamaConfig(**SMALL, **HEADS), dtype), **around)
-    assert detect_capabilities(model, vocabulary_size=97) == Capabilities(packed, split_head)
+    assert detect_capabilities(model, vocabulary_size=97) == Capabilities(packed, split_head, slots=packed)
