@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 _PATIENCE = 10.0  # seconds in which the command may tidy up
-_REST = 2.0  # seconds more for the rest of its group: Python's resource tracker frees shared memory
+_REST = 5.0  # seconds more for the rest of its group: Python's resource tracker frees shared memory
 
 
 def run(folders: Sequence[str], command: Sequence[str]) -> int:

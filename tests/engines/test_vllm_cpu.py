@@ -24,6 +24,7 @@ from mva.evaluation.evaluator import Evaluator
 from mva.evaluation.generation import GenerationSpec
 from mva.evaluation.ledger import Ledger
 from mva.extrapolation.candidate import Candidate
+from mva.models.adapter_files import save_adapter
 from mva.models.backbone import ModelSettings
 from mva.models.merge import merged
 from mva.models.sources.smollm2_wheel import SmolLM2Wheel
@@ -151,12 +152,13 @@ def test_a_response_ends_with_the_stop_token_or_at_the_limit(responder, requests
     assert answers(responder, requests[:2], replace(GREEDY, max_new_tokens=1)) == {k: whole[k][:1] for k in (0, 1)}
 
 
-def test_logits_that_are_not_finite_fail_and_leave_their_neighbours_alone(responder, requests):
+def test_logits_that_are_not_finite_fail_and_leave_their_neighbours_alone(engine, responder, requests):
     expected = answers(responder, requests, GREEDY)
     broken = [replace(request, id=100 + request.id, coefficients=(1e37, 1e37)) for request in requests[:3]]
     found = {response.id: response for response in responder.answer(iter([*broken, *requests]), GREEDY)}
     assert [found[request.id].failure for request in broken] == [NOT_FINITE] * 3
     assert {request.id: found[request.id].tokens for request in requests} == expected
+    print("restarts:", [server.restarts for server in engine.pool()._servers])  # noqa: T201
 
 
 def test_two_sets_of_vectors_do_not_mix(engine, responder, vectors, requests):
@@ -206,18 +208,32 @@ def test_a_server_that_is_killed_costs_nothing(engine, responder, backbone, tmp_
     assert [server.state.name for server in engine.pool()._servers] == ["DEAD", "READY"]
 
 
-def test_the_front_is_that_of_the_embedded_engine(python, tmp_path):
+def test_the_front_is_that_of_the_embedded_engine(python, vectors, tmp_path):
+    for vector, value in zip(vectors, ("helpful", "harmless"), strict=True):
+        save_adapter(replace(vector, value=value), tmp_path / value)
     words = [
-        "evaluation.generation.temperature=0", "evaluation.generation.max_new_tokens=16", "trainer.recipe.steps=6",
-        "evaluation.n_validation_prompts=6", "evaluation.n_test_prompts=6", "data.max_train_pairs=48",
-        "search.levels=2", "tracking=local", "reward=length", f"paths.cache={CACHE}",
-        "rewards.harmless={_target_: mva.rewards.length.Length, target: 8}",
+        f"adapters.helpful={tmp_path / 'helpful'}", f"adapters.harmless={tmp_path / 'harmless'}",
+        "evaluation.generation.temperature=0", "evaluation.generation.max_new_tokens=16", "search.levels=2",
+        "evaluation.n_validation_prompts=6", "evaluation.n_test_prompts=6", "tracking=local", "reward=length",
+        f"paths.cache={CACHE}", "rewards.harmless={_target_: mva.rewards.length.Length, target: 8}",
     ]  # fmt: skip
     vllm = ["engine=vllm", f"engine.python={python}", "engine.devices=[cpu:0]", "engine.max_length=1024"]
-    fronts = []
     for name, engine in (("hf", []), ("vllm", vllm)):
-        command = [sys.executable, "-m", "mva.apps.run", *words, *engine, f"hydra.run.dir={tmp_path / name}"]
+        command = [sys.executable, "-m", "mva.apps.explore", *words, *engine, f"hydra.run.dir={tmp_path / name}"]
         subprocess.run(command, cwd=tmp_path, check=True)
-        front = json.loads((tmp_path / name / "front.json").read_text())
-        fronts.append(front)
+    assert responses_of(tmp_path / "vllm") == responses_of(tmp_path / "hf")
+    assert scores_of(tmp_path / "vllm") == scores_of(tmp_path / "hf")  # numbers of words
+    fronts = [json.loads((tmp_path / name / "front.json").read_text()) for name in ("hf", "vllm")]
     assert fronts[0] == fronts[1]
+
+
+def responses_of(folder):
+    lines = map(json.loads, (folder / "generations.jsonl").read_text().splitlines())
+    responses = {(line["split"], line["id"], line["prompt_id"]): line["response"] for line in lines}
+    assert len(responses) >= 4 * 6
+    return responses
+
+
+def scores_of(folder):
+    lines = map(json.loads, (folder / "candidates.jsonl").read_text().splitlines())
+    return {(line["split"], line["id"]): line["scores"] for line in lines}
