@@ -104,10 +104,10 @@ BENCHMARKS: Mapping[str, Benchmark] = {
 def machine() -> str:
     """Name this machine's processor, what of it decides the speed, and torch."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    said = dict(line.replace("\t", "").split(":", 1) for line in lines if ":" in line)
-    flags = set(said.get("flags", "").split())
+    processor = dict(line.replace("\t", "").split(":", 1) for line in lines if ":" in line)
+    flags = set(processor.get("flags", "").split())
     able = [flag for flag in ("avx512f", "avx512_bf16", "amx_bf16") if flag in flags]
-    name = said.get("model name", platform.machine()).strip()
+    name = processor.get("model name", platform.machine()).strip()
     return f"{name}, {os.cpu_count()} cores, {' '.join(able) or 'no AVX-512'}, torch {torch.__version__.split('+')[0]}"
 
 

@@ -56,8 +56,8 @@ class Tokens:
     @classmethod
     def alike(cls, n_pairs: int, prompt: int, response: int) -> Self:
         """Count the tokens of pairs of equal lengths."""
-        one = (0,) * prompt, (0,) * response
-        return cls.of([TokenizedPair(one[0], one[1], one[1])] * n_pairs)
+        answer = (0,) * response
+        return cls.of([TokenizedPair((0,) * prompt, answer, answer)] * n_pairs)
 
 
 @dataclass(frozen=True)
@@ -157,11 +157,11 @@ class Shapes:
         block; with adapters there their inputs, too.
         """
         inner = self.heads * self.head_dim
-        kept = (self.hidden + 5 * inner + 3 * self.intermediate + 4 * self.rank) * tokens.count
-        kept += 2 * inner * tokens.repeated
+        saved_activations = (self.hidden + 5 * inner + 3 * self.intermediate + 4 * self.rank) * tokens.count
+        saved_activations += 2 * inner * tokens.repeated
         if self.targets == "all-linear":
-            kept += (self.hidden + self.intermediate + 3 * self.rank) * tokens.count
-        return BYTES[dtype] * kept + 4 * 2 * self.hidden * tokens.count
+            saved_activations += (self.hidden + self.intermediate + 3 * self.rank) * tokens.count
+        return BYTES[dtype] * saved_activations + 4 * 2 * self.hidden * tokens.count
 
     def activation_bytes(self, tokens: Tokens, dtype: Dtype, *, checkpointing: bool = False) -> float:
         """Bytes of the activations of what is computed at once; with checkpointing a block's input, and one block."""

@@ -176,13 +176,13 @@ def of_like_length(lengths: Sequence[int], *, tokens: int) -> list[list[int]]:
     """
     batches: list[list[int]] = []
     longest = total = 0
-    for place in sorted(range(len(lengths)), key=lambda k: -lengths[k]):
-        total += lengths[place]
+    for index in sorted(range(len(lengths)), key=lambda k: -lengths[k]):
+        total += lengths[index]
         computed = longest * (len(batches[-1]) + 1) if batches else 0
         if not batches or computed > tokens or total < (1 - PADDING) * computed:
             batches.append([])
-            longest = total = lengths[place]
-        batches[-1].append(place)
+            longest = total = lengths[index]
+        batches[-1].append(index)
     return batches
 
 

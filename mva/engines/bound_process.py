@@ -21,7 +21,7 @@ _REST = 5.0  # seconds more for the rest of its group: Python's resource tracker
 
 
 def run(folders: Sequence[str], command: Sequence[str]) -> int:
-    """Run `command` in a group of its own; returns its status, negative if a signal ended it."""
+    """Run `command` in a new process group; return its status, negative if a signal ended it."""
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
     abandoned = threading.Event()
     threading.Thread(target=_end_with_input, args=(process.pid, abandoned), daemon=True).start()

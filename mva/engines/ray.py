@@ -1,7 +1,7 @@
 """`engine=ray`: workers that Ray places over the GPUs and machines of a cluster generate and score.
 
-The process that asks holds no more than the requests and responses under way. Each worker loads the model and runs an
-engine of its own, `engine.worker` (docs/clusters.md).
+The process that asks holds no more than the requests and responses under way. Each worker loads the model and runs
+one engine, `engine.worker` (docs/clusters.md).
 """
 
 import hashlib

@@ -163,9 +163,9 @@ def _groups(rows: Sequence[_Row], first: int) -> Iterator[Group]:
         prompts = list(by_prompt)
         shared = _common(prompts) if len(prompts) > 1 else 0
         for start in range(0, len(prompts), _TOGETHER):
-            some = prompts[start : start + _TOGETHER]
-            endings = [prompt[shared:] for prompt in some]
-            yield coefficients, Prompts(prompts[0][:shared], endings, [by_prompt[prompt] for prompt in some])
+            together = prompts[start : start + _TOGETHER]
+            endings = [prompt[shared:] for prompt in together]
+            yield coefficients, Prompts(prompts[0][:shared], endings, [by_prompt[prompt] for prompt in together])
 
 
 def _common(prompts: Sequence[tuple[int, ...]]) -> int:

@@ -60,8 +60,8 @@ class _Pass:
 
     def add_again(self, job: _Job) -> None:
         """Let a job wait again, before all that were asked for later."""
-        earlier = sum(other.order < job.order for other in self.waiting)
-        self.waiting.insert(earlier, job)
+        n_earlier = sum(other.order < job.order for other in self.waiting)
+        self.waiting.insert(n_earlier, job)
 
 
 class Pool:

@@ -213,7 +213,7 @@ def _handler(fake):
 if __name__ == "__main__":
     words = sys.argv[1:]
     settings = dict(itertools.pairwise(words))
-    print("fake vLLM with", *words, flush=True)  # noqa: T201
+    print("fake vLLM with", *words, flush=True)  # noqa: T201  # a server's first line in its log
     with FakeVllm(port=int(settings["--port"])) as server:
         server.seconds, server.pollutable, server.polluted = 0.02, True, "--polluted" in settings
         threading.Event().wait()

@@ -125,7 +125,7 @@ def test_greedy_responses_are_those_of_merged_weights(responder, requests, backb
         assert worst < NEAR_TIE, (request.coefficients, worst)
         if worst > 0:
             near_ties.append((request.id, worst))
-    print("near ties:", near_ties)  # noqa: T201
+    print("near ties:", near_ties)  # noqa: T201  # the figure that docs/engines.md quotes
 
 
 def test_other_candidates_are_not_the_base(responder, requests):
@@ -158,7 +158,7 @@ def test_logits_that_are_not_finite_fail_and_leave_their_neighbours_alone(engine
     found = {response.id: response for response in responder.answer(iter([*broken, *requests]), GREEDY)}
     assert [found[request.id].failure for request in broken] == [NOT_FINITE] * 3
     assert {request.id: found[request.id].tokens for request in requests} == expected
-    print("restarts:", [server.restarts for server in engine.pool()._servers])  # noqa: T201
+    print("restarts:", [server.restarts for server in engine.pool()._servers])  # noqa: T201  # not bounded: seen with -s
 
 
 def test_two_sets_of_vectors_do_not_mix(engine, responder, vectors, requests):
