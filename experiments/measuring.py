@@ -31,7 +31,7 @@ from mva.data.template import Template
 from mva.data.tokenization import TokenizedPair, TokenLimits
 from mva.models.attention import take_packed_rows
 from mva.models.backbone import Backbone
-from mva.models.log_probs import Capabilities, make_batch, micro_batches, sequence_log_probs
+from mva.models.log_probs import detect_capabilities, make_batch, micro_batches, sequence_log_probs
 from mva.models.lora import LoraSpec, attach
 from mva.models.sources.tiny_random import byte_tokenizer
 
@@ -119,7 +119,7 @@ def backbone_of(config: LlamaConfig) -> Backbone:
     tokenizer = byte_tokenizer()
     model = AutoModelForCausalLM.from_config(config).eval().requires_grad_(False)
     take_packed_rows(model)
-    able = Capabilities(packed=True, split_head=True)
+    able = detect_capabilities(model, vocabulary_size=config.vocab_size)
     return Backbone(model, tokenizer, Template(tokenizer), "random", "random", able)
 
 
