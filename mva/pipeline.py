@@ -13,7 +13,7 @@ from functools import cache, partial
 
 from mva.data.preference import Split, ValueData
 from mva.engines.base import Scoring
-from mva.evaluation.certainty import most_members, with_certainty
+from mva.evaluation.certainty import most_members, with_certainty, with_surface
 from mva.evaluation.evaluator import Evaluator
 from mva.evaluation.ledger import Ledger
 from mva.experiment import Experiment, Session
@@ -85,6 +85,7 @@ def find_front(
         reference_point=e.evaluation.reference_point,
         margin=e.evaluation.reference_margin,
         smallest_difference=e.evaluation.smallest_difference,
+        select_by=e.evaluation.select_by,
     )
     with stages.stage("Explore combinations"):
         evaluate = make_evaluator(session, vectors, rewards, ledger, split="validation")
@@ -99,8 +100,9 @@ def find_front(
             if not front.to_score_again & held_out.failed.keys():
                 break
             scored = [s for s in scored if s.candidate.id not in held_out.failed]
-        stages.tell([*_failures(held_out), *_out_of_reach(front), *_too_large(front)])
-        return with_certainty(front.with_held_out(scored_held_out), scored, evaluate, scored_held_out, held_out)
+        front = with_surface(front.with_held_out(scored_held_out), scored, evaluate)
+        stages.tell([*_failures(held_out), *_out_of_reach(front), *_too_large(front), *_off_the_surface(front)])
+        return with_certainty(front, scored, evaluate, scored_held_out, held_out)
 
 
 def _failures(evaluate: Evaluator) -> list[str]:
@@ -127,6 +129,16 @@ def _too_large(front: Front) -> list[str]:
     return [
         f"The front has {len(front.points)} candidates, more than the {most} of {len(front.values)} values whose true "
         "scores can be drawn: it has no probabilities, and no held-out hypervolume of the true scores."
+    ]
+
+
+def _off_the_surface(front: Front) -> list[str]:
+    """Say which values' scores do not lie on a smooth surface."""
+    fits = {} if front.surface is None else front.surface.fits
+    return [
+        f"The scores of '{value}' do not lie on a smooth surface (p = {fit.p_value:.2g}): its raw scores stand alone."
+        for value, fit in fits.items()
+        if not fit.used
     ]
 
 

@@ -23,15 +23,18 @@ class Gain:
 def balanced(view: FrontView) -> CandidateView:
     """Take the front's best candidate where all values matter alike: scores scaled to each value's range, then summed.
 
-    The page's sliders stand there at first. Of equal ones the first in the order of evaluation.
+    The scores are raw, or read off a surface (`evaluation.select_by`). The page's sliders stand there at first. Of
+    equal ones the first in the order of evaluation.
     """
+    choosing = {candidate.id: view.choosing_scores(candidate) for candidate in view.candidates}
     ranges = {}
     for value in view.values:
-        scores = [candidate.scores[value] for candidate in view.candidates]
-        ranges[value] = min(scores), (max(scores) - min(scores)) or 1.0
+        column = [scores[value] for scores in choosing.values()]
+        ranges[value] = min(column), (max(column) - min(column)) or 1.0
 
     def utility(candidate: CandidateView) -> float:
-        return sum((candidate.scores[value] - low) / size for value, (low, size) in ranges.items())
+        scores = choosing[candidate.id]
+        return sum((scores[value] - low) / size for value, (low, size) in ranges.items())
 
     return max((candidate for candidate in view.candidates if candidate.on_front), key=utility)
 

@@ -1,7 +1,7 @@
 """What the figures and tables of a front show, computed once, drawn elsewhere."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ import numpy as np
 from mva.extrapolation.candidate import Candidate
 from mva.pareto.front import Front
 from mva.pareto.hypervolume import hypervolume
+from mva.pareto.surface import SurfaceRecord
 from mva.runs.run_folder import Record, RunFiles
 from mva.statistics.estimate import student
 
@@ -17,7 +18,10 @@ BASE, CORNER, FRONT, OTHER = "base", "single value", "front", "candidate"
 
 @dataclass(frozen=True)
 class CandidateView:
-    """One candidate as it is drawn: `kind` is base, single value, front or candidate."""
+    """One candidate as it is drawn: `kind` is base, single value, front or candidate.
+
+    `surface` are its scores read off a surface, with their standard errors, of the values that have one that fits.
+    """
 
     id: str
     kind: str
@@ -30,6 +34,8 @@ class CandidateView:
     sample: str
     n_prompts: int
     composition: str = "linear"
+    surface: Mapping[str, float] = field(default_factory=dict)
+    surface_errors: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -39,6 +45,14 @@ class CandidateView:
     def half_interval(self, value: str) -> float:
         """Half of the score's 95 % interval over prompts (Student's t)."""
         return student(self.n_prompts - 1) * self.errors[value]
+
+    def half_band(self, value: str) -> float:
+        """The same of the score read off the surface.
+
+        Raises:
+            KeyError: If the value has no surface that fits.
+        """
+        return student(self.n_prompts - 1) * self.surface_errors[value]
 
 
 @dataclass(frozen=True)
@@ -53,6 +67,16 @@ class FrontView:
     def vectors(self) -> tuple[str, ...]:
         """The names of the vectors that candidates combine: one a value, or one a preference weight (see plans)."""
         return tuple(self.candidates[0].coefficients)
+
+    @property
+    def surface_values(self) -> tuple[str, ...]:
+        """The values whose scores can be read off a surface."""
+        fits = {} if self.front.surface is None else self.front.surface.fits
+        return tuple(value for value in self.values if value in fits and fits[value].used)
+
+    def choosing_scores(self, candidate: CandidateView) -> dict[str, float]:
+        """The scores that a candidate is chosen by: raw, or read off the surfaces that fit (`evaluation.select_by`)."""
+        return {**candidate.scores, **(candidate.surface if self.front.select_by == "surface" else {})}
 
     @property
     def on_front(self) -> list[CandidateView]:
@@ -84,7 +108,7 @@ def front_view(run: RunFiles) -> FrontView:
     front, points = run.front, {point.id: point for point in run.front.points}
     samples = _samples(run.generations)
     views = [
-        _candidate_view(line, points.get(line["id"]), samples.get(line["id"], ""))
+        _candidate_view(line, points.get(line["id"]), samples.get(line["id"], ""), surface=front.surface)
         for line in run.candidates
         if line["split"] == "validation"
     ]
@@ -130,7 +154,7 @@ def _samples(generations: Sequence[Record]) -> dict[str, str]:
     return samples
 
 
-def _candidate_view(line: Record, point: Any, sample: str) -> CandidateView:
+def _candidate_view(line: Record, point: Any, sample: str, *, surface: SurfaceRecord | None) -> CandidateView:
     candidate = Candidate(line["coefficients"], line["composition"])
     omegas = list(candidate.coefficients.values())
     kind = FRONT if point else OTHER
@@ -150,4 +174,6 @@ def _candidate_view(line: Record, point: Any, sample: str) -> CandidateView:
         sample=sample,
         n_prompts=line["n_prompts"],
         composition=candidate.composition,
+        surface={} if surface is None else surface.scores.get(line["id"], {}),
+        surface_errors={} if surface is None else surface.standard_errors.get(line["id"], {}),
     )

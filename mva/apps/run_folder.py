@@ -14,14 +14,26 @@ from mva.runs.data_record import FolderInUse
 from mva.runs.environment import environment
 from mva.runs.run_folder import write_record
 
-_EXECUTION_ONLY = ("paths", "tracking", "report", "hydra", "tune", "serve", "judge", "data_changed", "debug", "engine")
+_EXECUTION_ONLY = (
+    "paths",
+    "tracking",
+    "report",
+    "hydra",
+    "tune",
+    "serve",
+    "judge",
+    "power",
+    "data_changed",
+    "debug",
+    "engine",
+)
 # Keys that there are no more, as they always were: so folders and jobs of earlier versions stay the same.
 _DROPPED = {"evaluation": {"score_scaling": "none"}}
 # How a training is carried out changes no result beyond rounding: it counts as it was before there was a choice.
 _CARRIED_OUT = {"precision": "32-true"}
 _CARRIED_OUT_SINCE = ("tokens", "checkpoint_activations")
 # How results are spoken of changes none of them.
-_SHOWN = {"evaluation": ("smallest_difference",)}
+_SHOWN = {"evaluation": ("smallest_difference", "select_by")}
 # Mappings whose names the user makes up: a name that is missing here is a difference, not a key of a later version.
 _OPEN = ("values", "rewards", "coefficients", "adapters", "template_kwargs", "maximum", "minimum", "reference_point")
 

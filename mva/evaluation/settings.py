@@ -6,7 +6,7 @@ from typing import Literal
 
 from mva.checks import Count, NotNegative, check
 from mva.evaluation.generation import GenerationSpec
-from mva.pareto.front import SMALLEST_DIFFERENCE
+from mva.pareto.front import SMALLEST_DIFFERENCE, SelectBy
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,7 @@ class EvaluationSettings:
     `reference_margin` of the range. Scores stay in the rewards' own units.
     `smallest_difference` is the share of a hypervolume (of a score's range, of a win rate) that matters to you: smaller
     differences are reported as none, where that is certain.
+    `select_by` says which scores a candidate is chosen by from the front: raw means, or those read off a surface.
     `n_reward_pairs` bounds the held-out pairs that each reward is checked on (None = all).
     """
 
@@ -27,6 +28,7 @@ class EvaluationSettings:
     reference_margin: NotNegative = 0.1
     n_reward_pairs: Count | None = None
     smallest_difference: NotNegative = SMALLEST_DIFFERENCE
+    select_by: SelectBy = "raw"
 
     def __post_init__(self) -> None:
         """Refuse settings that are not as annotated."""

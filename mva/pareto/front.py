@@ -12,9 +12,10 @@ from typing import Any, Literal
 from mva.extrapolation.candidate import ScoredCandidate
 from mva.pareto.dominance import Floats, as_scores, non_dominated
 from mva.pareto.hypervolume import hypervolume, nadir
+from mva.pareto.surface import Scores, SurfaceRecord
 from mva.records import SCHEMA_VERSION
 
-Scores = Mapping[str, float]
+SelectBy = Literal["raw", "surface"]
 SMALLEST_DIFFERENCE = 0.05
 """The share of a hypervolume below which a difference does not matter, unless the user says otherwise."""
 
@@ -64,6 +65,8 @@ class Front:
     points' scores on held-out prompts. All are measured from the one `reference_point`, in the rewards' own units
     (`score_scaling` none). These are the raw numbers, which take the best of noisy scores; `hypervolume_held_out_true`
     estimates that of the true scores. `smallest_difference` is the share of a hypervolume that matters to the user.
+    `surface` holds scores read off a surface (None: there is none), and `select_by` says by which scores a candidate is
+    chosen from the front; which candidates are on the front is decided by the raw ones.
     """
 
     values: tuple[str, ...]
@@ -80,6 +83,8 @@ class Front:
     score_scaling: Literal["none"] = "none"
     hypervolume_held_out_true: Bounds | None = None
     smallest_difference: float = SMALLEST_DIFFERENCE
+    surface: SurfaceRecord | None = None
+    select_by: SelectBy = "raw"
 
     @property
     def to_score_again(self) -> set[str]:
@@ -144,6 +149,7 @@ class Front:
         settings = _known(cls, record)
         base = settings.pop("base")
         held_out = settings.pop("hypervolume_held_out_true", None)
+        surface = settings.pop("surface", None)
         return cls(
             **{
                 **settings,
@@ -152,6 +158,7 @@ class Front:
                 "simplex": tuple(settings.get("simplex", ())),
                 "base": None if base is None else BaseScores(**_known(BaseScores, base)),
                 "hypervolume_held_out_true": None if held_out is None else Bounds(**_known(Bounds, held_out)),
+                "surface": None if surface is None else SurfaceRecord.from_json(surface),
             }
         )
 
@@ -168,6 +175,7 @@ def select_front(
     reference_point: Scores | Literal["nadir"] = "nadir",
     margin: float = 0.1,
     smallest_difference: float = SMALLEST_DIFFERENCE,
+    select_by: SelectBy = "raw",
 ) -> Front:
     """Choose the non-dominated candidates. Exact ties are all kept.
 
@@ -177,6 +185,7 @@ def select_front(
         reference_point: One number per value, or `nadir` (see `mva.pareto.hypervolume.nadir`).
         margin: Of `nadir`, as a share of the range of the scores.
         smallest_difference: Kept for those who compare the front.
+        select_by: Kept for those who choose from it.
 
     Raises:
         NotFinite: If a score or a standard error is NaN or infinite.
@@ -205,6 +214,7 @@ def select_front(
         points=tuple(_front_point(scored[i]) for i in chosen),
         simplex=tuple(scored[i].candidate.id for i in convex),
         smallest_difference=smallest_difference,
+        select_by=select_by,
     )
 
 

@@ -23,7 +23,9 @@
     element("h3", `${candidate.label} (${candidate.id})${candidate.on_front ? ", on the front" : ""}`, place);
     const held = candidate.held_out;
     element("p", data.values.map((value) =>
-      `${value} ${show(candidate.scores[value])}${held ? ` (held out ${show(held[value])})` : ""}`).join(", "), place);
+      [`${value} ${show(candidate.scores[value])}`,
+        value in candidate.surface ? `, off the surface ${show(candidate.surface[value])}` : "",
+        held ? ` (held out ${show(held[value])})` : ""].join("")).join("; "), place);
     element("pre", candidate.command, place);
     for (const entry of data.prompts) {
       element("h4", entry.prompt, place);
@@ -44,7 +46,7 @@
       marker: { symbol: "circle-open", size: 20, color: "{{ style.PURPLE }}", line: { width: 3 } } });
   };
 
-  const best = preferences(sliders, data.candidates, (candidate) => data.values.map((value) => candidate.scores[value]));
+  const best = preferences(sliders, data.candidates, (candidate) => data.values.map((value) => candidate.choosing[value]));
   const prefer = () => choose(best(data.candidates).id);
 
   sliders.forEach((slider) => slider.addEventListener("input", prefer));

@@ -15,7 +15,8 @@ def chooser(run: RunFiles, view: FrontView) -> dict[str, Any]:
     """List the candidates with their scores, commands and responses to the same prompts, as plain data.
 
     Returns:
-        `values`, `base` (its id, or None), `candidates` (`id`, `label`, `scores`, `held_out`, `on_front`, `command`),
+        `values`, `base` (its id, or None), `candidates` (`id`, `label`, `scores`, `surface` (read off a surface, of the
+        values that have one), `choosing` (the scores that the sliders go by), `held_out`, `on_front`, `command`),
         `prompts` (`prompt`, `responses`: text and rewards by candidate's id).
     """
     base = next((c.id for c in view.candidates if c.kind == BASE), None)
@@ -27,16 +28,18 @@ def chooser(run: RunFiles, view: FrontView) -> dict[str, Any]:
     return {
         "values": list(view.values),
         "base": base,
-        "candidates": [_candidate(run, c) for c in view.candidates],
+        "candidates": [_candidate(run, view, c) for c in view.candidates],
         "prompts": prompts,
     }
 
 
-def _candidate(run: RunFiles, candidate: CandidateView) -> dict[str, Any]:
+def _candidate(run: RunFiles, view: FrontView, candidate: CandidateView) -> dict[str, Any]:
     return {
         "id": candidate.id,
         "label": "base" if candidate.kind == BASE else candidate.label,
         "scores": dict(candidate.scores),
+        "surface": dict(candidate.surface),
+        "choosing": view.choosing_scores(candidate),
         "held_out": None if candidate.held_out is None else dict(candidate.held_out),
         "on_front": candidate.on_front,
         "command": export_command(run, candidate.id),

@@ -16,7 +16,7 @@ from mva.analysis.front_view import BASE, CandidateView
 from mva.analysis.series import Series, is_one_front, series_of
 from mva.analysis.sweep_view import JointFront
 from mva.records import write_bytes
-from mva.report.style import BLUE, ORANGE, PALETTE, look_of
+from mva.report.style import BLUE, GREEN, ORANGE, PALETTE, look_of
 from mva.runs.run_folder import Record
 
 _MOST_INSIDE = 6
@@ -166,8 +166,22 @@ def _draw_series(axes: Axes, series: Series, x: str, y: str) -> None:
         places = [s[x] for s in held_out], [s[y] for s in held_out]
         rings: dict[str, Any] = {"facecolors": "none", "edgecolors": ORANGE, "linewidths": 1.4}
         axes.scatter(*places, s=_area(11), label=f"{series.label}, held-out prompts", **rings)
+    if look.bars:
+        _draw_off_the_surface(axes, series, x, y)
     for name, place in zip(series.names, zip(*_places(series.candidates, x, y), strict=True), strict=False):
         axes.annotate(name, place, textcoords="offset points", xytext=(7, 6), fontsize=8, color=look.colour)
+
+
+def _draw_off_the_surface(axes: Axes, series: Series, x: str, y: str) -> None:
+    """Draw the series' scores read off a surface, with their intervals, where both values have one."""
+    read_off = [c for c in series.candidates if {x, y} <= c.surface.keys()]
+    if not read_off or x == y:
+        return
+    axes.errorbar(
+        [c.surface[x] for c in read_off], [c.surface[y] for c in read_off],
+        xerr=[c.half_band(x) for c in read_off], yerr=[c.half_band(y) for c in read_off],
+        fmt="x", color=GREEN, markersize=6, elinewidth=1, alpha=0.8, label=f"{series.label}, read off the surface",
+    )  # fmt: skip
 
 
 def _scatter(

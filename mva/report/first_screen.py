@@ -36,12 +36,13 @@ def first_screen(run: RunFiles, view: FrontView) -> list[Card]:
 def _take(run: RunFiles, view: FrontView, candidate: CandidateView) -> Card:
     scores = ", ".join(f"{value} {_score(candidate, value)}" for value in view.values)
     others = len(view.on_front) - 1
+    chosen_by = " (chosen by scores read off their surfaces)" if view.front.select_by == "surface" else ""
     rest = f"The front has {others} more, for other preferences: choose below." if others else "It is the whole front."
     return Card(
         "What should I take?",
         f"{candidate.label} ({candidate.id})",
         (
-            f"The best of {len(view.candidates)} candidates where all values matter alike: {scores}.",
+            f"The best of {len(view.candidates)} candidates where all values matter alike{chosen_by}: {scores}.",
             rest,
         ),
         export_command(run, candidate.id),

@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from mva.analysis.front_view import CandidateView
 from mva.analysis.series import JOINT, Series, is_one_front, series_of
 from mva.analysis.sweep_view import JobFront, JointFront
-from mva.report.style import BLUE, GREY, LETTERS, ORANGE, RING, look_of
+from mva.report.style import BLUE, GREEN, GREY, LETTERS, ORANGE, RING, look_of
 from mva.terminal import visible
 
 MOST_SAMPLES = 1000
@@ -71,6 +71,8 @@ def _scatter(front: JointFront, drawn: Sequence[Series]) -> go.Figure:
         )  # fmt: skip
         if series.held_out and two:
             figure.add_scatter(**_held_out(front, series, x, y))
+        if look_of(series.style).bars and two and any({x, y} <= c.surface.keys() for c in series.candidates):
+            figure.add_scatter(**_off_the_surface(series, x, y))
     if two:
         xs, ys = front.staircase(x, y)
         alone = is_one_front(front)
@@ -91,6 +93,26 @@ def _held_out(front: JointFront, series: Series, x: str, y: str) -> dict[str, An
         "marker": {"color": ORANGE, "size": 11, "symbol": "circle-open"},
         "hovertext": [f"held out: {plain(c.label)}" for c in series.candidates],
         "meta": {"held_out": True},
+    }
+
+
+def _off_the_surface(series: Series, x: str, y: str) -> dict[str, Any]:
+    """The scores of a series read off a surface, with their intervals."""
+    read_off = [c for c in series.candidates if {x, y} <= c.surface.keys()]
+    bars = [
+        {"type": "data", "array": [c.half_band(v) for c in read_off], "thickness": 1, "width": 0, "color": f"{GREEN}66"}
+        for v in (x, y)
+    ]
+    return {
+        "x": [c.surface[x] for c in read_off],
+        "y": [c.surface[y] for c in read_off],
+        "error_x": bars[0],
+        "error_y": bars[1],
+        "mode": "markers",
+        "name": f"{plain(series.label)}, read off the surface",
+        "marker": {"color": GREEN, "size": 9, "symbol": "x-thin-open"},
+        "hovertext": [f"off the surface: {plain(c.label)}" for c in read_off],
+        "hoverinfo": "text",
     }
 
 

@@ -24,7 +24,7 @@ from mva.report.first_screen import first_screen
 from mva.report.interactive import front_figures, hypervolume_figure, theme
 from mva.report.interference_figures import draw_interference
 from mva.report.points import has_many_points, point_table, without_points
-from mva.report.tables import front_rows
+from mva.report.tables import front_rows, surface_lines
 from mva.report.words import interval_words
 from mva.runs.run_folder import read_run
 
@@ -88,6 +88,7 @@ def write_report(folder: Path, *, forms: Sequence[str] = ("svg", "pdf")) -> Path
         cards=first_screen(run, view),
         columns=columns,
         rows=rows,
+        surface_lines=surface_lines(view),
         warnings=warnings(run),
         indicators=indicator_rows(run, view),
         drawn=drawn_front(front),

@@ -8,7 +8,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from mva.analysis.front_view import FrontView
+from mva.analysis.choice import balanced
+from mva.analysis.front_view import CandidateView, FrontView
 from mva.analysis.warnings import warnings
 from mva.report.words import probability_words, score_words
 from mva.runs.run_folder import RunFiles
@@ -21,31 +22,41 @@ def front_rows(view: FrontView) -> tuple[list[str], list[list[object]]]:
     """Columns and rows of the front, in the order of the first value's score; also written as front.csv."""
     values = view.values
     columns = ["id", *(f"{v} coefficient" for v in view.vectors)]
-    columns += [f"{v} {what}" for v in values for what in ("score", "standard error", "held-out score")]
+    read_off = view.surface_values
+    for v in values:
+        columns += [f"{v} {what}" for what in ("score", "standard error", "held-out score")]
+        columns += [f"{v} {what}" for what in ("surface score", "surface standard error") if v in read_off]
     rows: list[list[object]] = []
     probabilities = {point.id: point.membership_probability for point in view.front.points}
     for c in view.on_front:
         row: list[object] = [c.id, *(c.coefficients[v] for v in view.vectors)]
         for v in values:
             row += [c.scores[v], c.errors[v], None if c.held_out is None else c.held_out[v]]
+            row += [c.surface[v], c.surface_errors[v]] if v in read_off else []
         rows.append([*row, probabilities[c.id]])
     return [*columns, "probability of being non-dominated"], rows
 
 
 def candidate_rows(view: FrontView) -> tuple[list[str], list[list[object]]]:
-    """Columns and rows of all candidates, on validation prompts."""
+    """Columns and rows of all candidates, on validation prompts: raw scores, and those read off a surface."""
     columns = [
         "id",
         "kind",
         "on front",
         *(f"{v} coefficient" for v in view.vectors),
         *(f"{v} score" for v in view.values),
+        *(f"{v} {what}" for v in view.surface_values for what in ("surface score", "surface standard error")),
     ]
-    rows: list[list[object]] = [
-        [c.id, c.kind, c.on_front, *(c.coefficients[v] for v in view.vectors), *(c.scores[v] for v in view.values)]
-        for c in view.candidates
-    ]
-    return columns, rows
+    return columns, [_candidate_row(view, c) for c in view.candidates]
+
+
+def _candidate_row(view: FrontView, candidate: CandidateView) -> list[object]:
+    row: list[object] = [candidate.id, candidate.kind, candidate.on_front]
+    row += [candidate.coefficients[v] for v in view.vectors]
+    row += [candidate.scores[v] for v in view.values]
+    for v in view.surface_values:
+        row += [candidate.surface[v], candidate.surface_errors[v]]
+    return row
 
 
 def export_command(run: RunFiles, candidate: str) -> str:
@@ -62,11 +73,11 @@ def export_words(run: RunFiles, candidate: str) -> list[str]:
 
 def next_steps(run: RunFiles, view: FrontView) -> list[str]:
     """Commands to try next."""
-    middle = view.on_front[len(view.on_front) // 2]
+    choice = balanced(view)
     explore = command_line(["mva-explore", override("run", str(run.folder))])
     trained = ["mva penalty.strength=0    # what did the penalty buy?"] if run.training else []
     return [
-        export_command(run, middle.id),
+        f"{export_command(run, choice.id)}    # {choice.label}: best where all values matter alike",
         *trained,
         f"{explore} extrapolation.maximum=1.5    # beyond the box",
     ]
@@ -90,6 +101,7 @@ def summary(run: RunFiles, view: FrontView) -> RenderableType:
             f"Without the luck of the best: [bold]{true.estimate:.4g}[/] on held-out prompts "
             f"(95 % interval {true.low:.3g} to {true.high:.3g})"
         )
+    parts += [escape(line) for line in surface_lines(view)]
     parts += [escape(_reward_line(value, reward)) for value, reward in run.rewards.items()]
     parts += [escape(_dependence_line(pair)) for pair in run.dependence.get("pairs", ())]
     parts += [f"[yellow]Warning:[/] {escape(text)}" for text in warnings(run)]
@@ -135,6 +147,18 @@ def _front_table(view: FrontView) -> Table:
             probability_words(probabilities[c.id]),
         )
     return table
+
+
+def surface_lines(view: FrontView) -> list[str]:
+    """Say of every value what reading its scores off a surface is worth, or that they do not lie on one."""
+    fits = {} if view.front.surface is None else view.front.surface.fits
+    return [
+        f"Scores of {value} read off a surface: candidates differ as if there were about {fit.worth:.2g} times the "
+        f"prompts (lack of fit: p = {fit.p_value:.2g})."
+        if fit.used
+        else f"Scores of {value} do not lie on a smooth surface (lack of fit: p = {fit.p_value:.2g}): raw scores alone."
+        for value, fit in fits.items()
+    ]
 
 
 def _reward_line(value: str, reward: Mapping[str, object]) -> str:

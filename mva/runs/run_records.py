@@ -100,6 +100,13 @@ _POINT = fields(
         "standard_errors_held_out": maybe(_BY_VALUE),
     },
 )
+_SURFACE = fields(
+    {
+        "fits": named(fields({"p_value": number, "used": one_of(True, False), "worth": number})),
+        "scores": named(named(number)),
+        "standard_errors": named(named(number)),
+    }
+)
 _BASE = fields({"id": text, "scores": _BY_VALUE}, {"scores_held_out": maybe(_BY_VALUE)})
 
 _MACHINE = fields({}, {"cpu": text, "cores": maybe(count), "memory_gb": maybe(number), "accelerator": maybe(text)})
@@ -134,6 +141,8 @@ RECORDS: Mapping[str, RecordShape] = {
             "score_scaling": text,
             "hypervolume_held_out_true": maybe(_BOUNDS),
             "smallest_difference": number,
+            "surface": maybe(_SURFACE),
+            "select_by": one_of("raw", "surface"),
         },
     ),
     "interference": RecordShape({"pairs": _same_panels}, {}),
