@@ -1,12 +1,13 @@
 """What a run is configured with, as objects, and what it has loaded."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated
 
 from mva.checks import FILLED, UNIQUE, BadSetting, Seed, check
 from mva.composition.base import Composition
+from mva.data.labelled import LabelledPairs
 from mva.data.loading import DataSettings
 from mva.data.preference import Dialogue, Split, ValueData
 from mva.data.prompts import evaluation_prompts
@@ -67,6 +68,7 @@ class Experiment:
         self.engine.check(self.policy, self.composition)
         self.search.start(self.space, seed=self.seed)
         self._check_reference_point()
+        self._check_reward_check()
         self._check_rank()
 
     def check_machine(self) -> None:
@@ -92,6 +94,16 @@ class Experiment:
                 "for each, or nadir.",
             )
 
+    def _check_reward_check(self) -> None:
+        files = self.evaluation.reward_check
+        unknown = sorted(set(files) - set(self.values)) if isinstance(files, Mapping) else []
+        if unknown:
+            raise BadSetting(
+                "evaluation.reward_check",
+                f"names {', '.join(unknown)}, but the values are {', '.join(self.values)}: choose lists of files for "
+                "these, or one list for all.",
+            )
+
     def _check_rank(self) -> None:
         """Estimators that look at a factor's rows need some, wherever two values' vectors are compared."""
         estimator, least = self.decorrelation.estimator, getattr(self.decorrelation.estimator, "least_samples", 1)
@@ -108,7 +120,7 @@ class Experiment:
 class Session:
     """A loaded experiment: backbone and data, the engine that generates, and where progress is shown.
 
-    `filtered` is what is trained on instead, by value, where a filter left pairs out.
+    `filtered` is what is trained on instead, by value, where a filter left pairs out; rewards are checked on `sources`.
     """
 
     experiment: Experiment
@@ -116,6 +128,7 @@ class Session:
     data: Mapping[str, ValueData]
     stages: Stages
     engine: Engine
+    sources: Sequence[LabelledPairs] = ()
     filtered: Mapping[str, ValueData] = field(default_factory=dict)
 
     def prompts(self, split: Split) -> tuple[Dialogue, ...]:
@@ -136,9 +149,16 @@ class Session:
         return tokenized
 
 
-def open_session(experiment: Experiment, backbone: Backbone, data: Mapping[str, ValueData], stages: Stages) -> Session:
+def open_session(
+    experiment: Experiment,
+    backbone: Backbone,
+    data: Mapping[str, ValueData],
+    stages: Stages,
+    *,
+    sources: Sequence[LabelledPairs] = (),
+) -> Session:
     """Bring together what a run has loaded, and its engine, which the caller closes."""
     context = EngineContext(
         backbone, experiment.model, experiment.policy, experiment.composition, stages.folder, experiment.store
     )
-    return Session(experiment, backbone, data, stages, experiment.engine.start(context))
+    return Session(experiment, backbone, data, stages, experiment.engine.start(context), tuple(sources))

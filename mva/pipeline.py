@@ -55,10 +55,10 @@ def train_independently(session: Session, vectors: Sequence[ValueVector]) -> lis
 
 def make_rewards(session: Session, vectors: Sequence[ValueVector]) -> dict[str, Reward]:
     """Step 2: one reward per value; a reward may learn from the value's training pairs only."""
-    return _rewards(session.experiment, session.data, vectors, session.backbone, bar=session.stages.bar)
+    return build_rewards(session.experiment, session.data, vectors, session.backbone, bar=session.stages.bar)
 
 
-def _rewards(
+def build_rewards(
     e: Experiment,
     data: Mapping[str, ValueData],
     vectors: Sequence[ValueVector],
@@ -66,7 +66,7 @@ def _rewards(
     *,
     bar: Bar = silent,
 ) -> dict[str, Reward]:
-    """Build the rewards beside a backbone: this process's, or that of an engine's worker."""
+    """Build the rewards beside a backbone: this process's, or that of an engine's worker; without a session."""
     policy = e.policy.build(backbone, vectors, e.composition) if vectors else None
     context = partial(
         RewardContext, backbone=backbone, store=e.store, policy=policy, vector_keys=_keys(vectors), bar=bar
@@ -147,7 +147,7 @@ def make_evaluator(
 ) -> Evaluator:
     """Score combinations of these vectors on the split's prompts."""
     e = session.experiment
-    scoring = Scoring(partial(_rewards, e, session.data, vectors), e.evaluation.generation.strip_reasoning)
+    scoring = Scoring(partial(build_rewards, e, session.data, vectors), e.evaluation.generation.strip_reasoning)
     return Evaluator(
         session.engine.responder(vectors, scoring),
         session.backbone,

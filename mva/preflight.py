@@ -1,6 +1,7 @@
 """What is checked once the model is loaded, and before anything is trained."""
 
 from collections.abc import Sequence
+from itertools import chain
 
 from mva.data.preference import Dialogue
 from mva.data.tokenization import TokenLimits, check_prompts_fit
@@ -22,7 +23,8 @@ def check_session(session: Session) -> None:
     for value, reward in experiment.rewards.items():
         limits = getattr(reward, "limits", None)  # rewards that read the backbone have them
         if isinstance(limits, TokenLimits):
-            seen = [*prompts, *(pair.prompt for pair in session.data[value].train)]
+            pairs = chain(session.data[value].train, *(source.pairs for source in session.sources))
+            seen = [*prompts, *(pair.prompt for pair in pairs)]
             check_prompts_fit(
                 _one_of_each_system(seen), limits.prompt, template.before_ids, option="reward.limits.prompt"
             )

@@ -21,7 +21,7 @@ from pathlib import Path
 
 _CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "shutil.move"}
 _WRITING = os.O_WRONLY | os.O_RDWR
-_APPS = ("run", "tune", "data", "explore", "export", "judge", "report")
+_APPS = ("run", "tune", "data", "explore", "export", "judge", "report", "rewards")
 _PATIENCE = 300
 
 

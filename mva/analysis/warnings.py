@@ -1,8 +1,8 @@
 """What a reader must know before believing a run's numbers."""
 
+from mva.analysis.reward_checks import WEAK_REWARD, weakest, weakest_words
 from mva.runs.run_folder import RunFiles
 
-WEAK_REWARD = 0.6
 NORM_KEPT = 0.7
 
 
@@ -14,6 +14,9 @@ def warnings(run: RunFiles) -> list[str]:
         for value, reward in run.rewards.items()
         if reward["accuracy"] < WEAK_REWARD
     ]
+    check = weakest(run.reward_checks)
+    if check is not None and check["accuracy"] < WEAK_REWARD:
+        found.append(f"{weakest_words(run.reward_checks)} Its scores mean little there.")
     if run.front and run.front.hypervolume_held_out is not None and run.front.hypervolume:
         kept = run.front.hypervolume_held_out / run.front.hypervolume
         if kept < 0.8:

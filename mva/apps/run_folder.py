@@ -32,8 +32,8 @@ _DROPPED = {"evaluation": {"score_scaling": "none"}}
 # How a training is carried out changes no result beyond rounding: it counts as it was before there was a choice.
 _CARRIED_OUT = {"precision": "32-true"}
 _CARRIED_OUT_SINCE = ("tokens", "checkpoint_activations")
-# How results are spoken of changes none of them.
-_SHOWN = {"evaluation": ("smallest_difference", "select_by")}
+# How results are spoken of, and what rewards are checked on, changes none of them.
+_SHOWN = {"evaluation": ("smallest_difference", "select_by", "reward_check", "reward_check_format")}
 # Mappings whose names the user makes up: a name that is missing here is a difference, not a key of a later version.
 _OPEN = ("values", "rewards", "coefficients", "adapters", "template_kwargs", "maximum", "minimum", "reference_point")
 

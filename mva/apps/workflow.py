@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from mva.analysis.front_view import front_view
 from mva.apps import assemble
 from mva.apps.folder_lock import writing
+from mva.apps.reward_sources import read_sources, rewards_record, run_checks, taken_sources
 from mva.apps.run_folder import open_run_folder
 from mva.data.checks import DataReport
 from mva.data.preference import ValueData
@@ -40,7 +41,6 @@ from mva.records import whole_folder
 from mva.report.page import write_report
 from mva.report.publish import publish
 from mva.report.tables import brief, summary
-from mva.rewards.agreement import held_out_accuracy
 from mva.rewards.base import Reward
 from mva.runs.data_record import check_data, data_fingerprint
 from mva.runs.run_folder import read_run, write_record
@@ -100,7 +100,7 @@ class Workflow:
         """Make the rewards, find the front, write the report; returns the front."""
         with self.session.stages.stage("Make the rewards"):
             rewards = make_rewards(self.session, vectors)
-            self._write("rewards", {"rewards": {value: self._agreement(value, r) for value, r in rewards.items()}})
+            self._check(rewards)
         front = find_front(self.session, vectors, rewards, Ledger(self.folder))
         self._write("front", front.to_json())
         if (self.folder / "independent").is_dir():
@@ -110,6 +110,12 @@ class Workflow:
             write_report(self.folder, forms=self.figure_forms)
         self._finish()
         return front
+
+    def _check(self, rewards: Mapping[str, Reward]) -> None:
+        """Check the rewards on labelled pairs, their own held-out ones first."""
+        session = self.session
+        checks = run_checks(session.experiment, rewards, session.data, session.sources, bar=session.stages.bar)
+        self._write("rewards", rewards_record(rewards, checks))
 
     def _measure(self, diagnostics: Diagnostics) -> None:
         self._write("dependence", diagnostics.dependence())
@@ -143,12 +149,6 @@ class Workflow:
             with whole_folder(folder / name) as draft:
                 save_adapter(named, draft, base_model=base.loadable, revision=base.revision)
 
-    def _agreement(self, value: str, reward: Reward) -> dict[str, Any]:
-        data = self.session.data[value]
-        limit = self.session.experiment.evaluation.n_reward_pairs
-        agreement = held_out_accuracy(reward, [*data.validation, *data.test][:limit])
-        return {"kind": type(reward).__name__, "key": reward.key, **asdict(agreement)}
-
     def _finish(self) -> None:
         publish(self.folder, self.tracker)
         run = read_run(self.folder)
@@ -173,6 +173,7 @@ def open_workflow(config: DictConfig, *, job_type: JobType) -> Iterator[Workflow
         stages = Stages(folder)
         with stages.stage("Read the data"):
             data = _read_data(experiment, stages, folder, on_change=config.data_changed)
+            sources = read_sources(experiment, data, stages)
         with stages.stage("Load the model"):
             backbone = _load_model(experiment, stages, folder)
             for value, pairs in data.items():
@@ -180,10 +181,11 @@ def open_workflow(config: DictConfig, *, job_type: JobType) -> Iterator[Workflow
                     pairs, backbone.template.rendering, on_bad_row=experiment.data.on_bad_row
                 )
                 stages.tell(f"{value}: {line}" for line in examples(skipped))
+            sources = taken_sources(experiment, sources, backbone, stages)
         plain: Any = OmegaConf.to_container(config, resolve=True)
         identity = RunIdentity(folder, folder.name, _group(config), job_type, plain)
         with Composite(tuple(dict.fromkeys([Local(), spec]))).start(identity) as tracker:
-            session = open_session(experiment, backbone, data, stages)
+            session = open_session(experiment, backbone, data, stages, sources=sources)
             with closing(session.engine):
                 check_session(session)
                 yield Workflow(session, folder, tracker, figure_forms=list(config.report.forms))

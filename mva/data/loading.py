@@ -114,7 +114,7 @@ def _load_value(
                 if on_bad_row == "error":
                     raise
                 skipped.append(bad)
-    train = _sample(splits["train"], max_train_pairs)
+    train = sample_pairs(splits["train"], max_train_pairs)
     data = ValueData(value, tuple(train), tuple(splits["validation"]), tuple(splits["test"]))
     for split, left in data.splits():
         if not left:
@@ -152,7 +152,8 @@ def _named_split(row: Row, name: str) -> Split:
     return split
 
 
-def _sample(pairs: Iterable[PreferencePair], limit: int | None) -> list[PreferencePair]:
+def sample_pairs(pairs: Iterable[PreferencePair], limit: int | None) -> list[PreferencePair]:
+    """Choose `limit` pairs by the hash of their prompts; all of them, in their order, where it is None."""
     # The hash is reversed, so that the sample does not depend on which hashes validation took.
     ordered = list(pairs) if limit is None else sorted(pairs, key=lambda pair: prompt_id(pair.prompt)[::-1])
     return ordered[:limit]

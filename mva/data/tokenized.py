@@ -93,17 +93,9 @@ def renderable(data: ValueData, rendering: Rendering, *, on_bad_row: OnBadRow) -
         BadRow: For the first such pair, unless `on_bad_row` is "skip".
         EmptyData: If a split has no pair left.
     """
-    skipped: list[BadRow] = []
-
-    def is_rendered(pair: PreferencePair) -> bool:
-        try:
-            rendering.check(pair.prompt)
-        except RefusedDialogue as error:
-            skipped.append(BadRow(pair.origin, str(error)))
-            return False
-        return True
-
-    splits = {split: tuple(filter(is_rendered, pairs)) for split, pairs in data.splits()}
+    parted = {split: rendered_pairs(pairs, rendering) for split, pairs in data.splits()}
+    splits = {split: pairs for split, (pairs, _) in parted.items()}
+    skipped = [bad for _, refused in parted.values() for bad in refused]
     if skipped and on_bad_row == "error":
         raise skipped[0]
     for split, pairs in splits.items():
@@ -113,6 +105,22 @@ def renderable(data: ValueData, rendering: Rendering, *, on_bad_row: OnBadRow) -
         return data, []
     usable = replace(data, train=splits["train"], validation=splits["validation"], test=splits["test"])
     return usable, skipped
+
+
+def rendered_pairs(
+    pairs: Iterable[PreferencePair], rendering: Rendering
+) -> tuple[tuple[PreferencePair, ...], list[BadRow]]:
+    """Part the pairs whose dialogue the chat template takes from those that it refuses."""
+    taken: list[PreferencePair] = []
+    refused: list[BadRow] = []
+    for pair in pairs:
+        try:
+            rendering.check(pair.prompt)
+        except RefusedDialogue as error:
+            refused.append(BadRow(pair.origin, str(error)))
+        else:
+            taken.append(pair)
+    return tuple(taken), refused
 
 
 def examples(skipped: Sequence[BadRow]) -> list[str]:

@@ -1,10 +1,11 @@
 """The `evaluation` group: how candidates are scored and the front is measured."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from mva.checks import Count, NotNegative, check
+from mva.checks import Count, NotNegative, Place, check
+from mva.data.formats import PairFormat
 from mva.evaluation.generation import GenerationSpec
 from mva.pareto.front import SMALLEST_DIFFERENCE, SelectBy
 
@@ -18,7 +19,9 @@ class EvaluationSettings:
     `smallest_difference` is the share of a hypervolume (of a score's range, of a win rate) that matters to you: smaller
     differences are reported as none, where that is certain.
     `select_by` says which scores a candidate is chosen by from the front: raw means, or those read off a surface.
-    `n_reward_pairs` bounds the held-out pairs that each reward is checked on (None = all).
+    `n_reward_pairs` bounds the held-out pairs that each reward is checked on (None = all), and the pairs of each file
+    of `reward_check`: files or folders of labelled pairs that all rewards are checked on, too, or such lists by value.
+    `reward_check_format` says how their rows become pairs (None = by their columns).
     """
 
     n_validation_prompts: Count
@@ -29,6 +32,8 @@ class EvaluationSettings:
     n_reward_pairs: Count | None = None
     smallest_difference: NotNegative = SMALLEST_DIFFERENCE
     select_by: SelectBy = "raw"
+    reward_check: Mapping[str, Sequence[Place]] | Sequence[Place] | None = None
+    reward_check_format: PairFormat | None = None
 
     def __post_init__(self) -> None:
         """Refuse settings that are not as annotated."""

@@ -9,7 +9,8 @@ from itertools import groupby
 
 from mva.analysis.choice import Gain, balanced, gain_of, gains
 from mva.analysis.front_view import CandidateView, FrontView
-from mva.analysis.warnings import NORM_KEPT, WEAK_REWARD
+from mva.analysis.reward_checks import WEAK_REWARD, weakest_words
+from mva.analysis.warnings import NORM_KEPT
 from mva.report.tables import export_command
 from mva.report.words import gain_words, on_front_words
 from mva.runs.run_folder import Record, RunFiles
@@ -57,6 +58,8 @@ def _sure(run: RunFiles, view: FrontView, candidate: CandidateView) -> Card:
         reasons.append(f"Differences of mean rewards on {n_prompts} held-out prompts, with 95 % intervals.")
     probability = next(point.membership_probability for point in view.front.points if point.id == candidate.id)
     reasons.append(on_front_words(probability))
+    words = weakest_words(run.reward_checks)
+    reasons.append(words or "The rewards were checked on their own kind of data alone (docs/rewards.md).")
     return Card("How sure is that?", _against_the_base(compared), tuple(reasons))
 
 

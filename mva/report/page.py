@@ -13,6 +13,7 @@ from plotly.offline import get_plotlyjs
 
 from mva.analysis.front_view import extremes, hypervolume_curve, side_by_side
 from mva.analysis.indicators import indicator_rows
+from mva.analysis.reward_checks import check_rows
 from mva.analysis.series import is_one_front, series_of
 from mva.analysis.sweep_view import JointFront, of_one_run
 from mva.analysis.warnings import warnings
@@ -91,6 +92,7 @@ def write_report(folder: Path, *, forms: Sequence[str] = ("svg", "pdf")) -> Path
         surface_lines=surface_lines(view),
         warnings=warnings(run),
         indicators=indicator_rows(run, view),
+        checks=check_rows(run.reward_checks),
         drawn=drawn_front(front),
         curve=_embed(theme(hypervolume_figure(curve)), "curve", height="260px"),
         pictures=pictures,

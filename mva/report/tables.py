@@ -10,6 +10,7 @@ from rich.text import Text
 
 from mva.analysis.choice import balanced
 from mva.analysis.front_view import CandidateView, FrontView
+from mva.analysis.reward_checks import WEAK_REWARD, weakest, weakest_words
 from mva.analysis.warnings import warnings
 from mva.report.words import probability_words, score_words
 from mva.runs.run_folder import RunFiles
@@ -103,6 +104,9 @@ def summary(run: RunFiles, view: FrontView) -> RenderableType:
         )
     parts += [escape(line) for line in surface_lines(view)]
     parts += [escape(_reward_line(value, reward)) for value, reward in run.rewards.items()]
+    check = weakest(run.reward_checks)
+    if check is not None and check["accuracy"] >= WEAK_REWARD:  # else it is a warning
+        parts.append(escape(str(weakest_words(run.reward_checks))))
     parts += [escape(_dependence_line(pair)) for pair in run.dependence.get("pairs", ())]
     parts += [f"[yellow]Warning:[/] {escape(text)}" for text in warnings(run)]
     total = sum(stage["seconds"] for stage in run.stages)

@@ -36,6 +36,7 @@ class RunFiles:
     failed: tuple[Record, ...]
     generations: tuple[Record, ...]
     rewards: Mapping[str, Record]
+    reward_checks: tuple[Record, ...]
     training: Record
     dependence: Record
     interference: Record
@@ -66,13 +67,15 @@ def read_run(folder: Path) -> RunFiles:
     front = _front(folder, candidates, generations)
     _check_names(folder, lines, () if front is None else front.values)
     data = _record(folder, "data")
+    rewards = _record(folder, "rewards")
     return RunFiles(
         folder=folder,
         front=front,
         candidates=candidates,
         failed=tuple(line for line in lines if FAILED in line),
         generations=generations,
-        rewards=_record(folder, "rewards").get("rewards", {}),
+        rewards=rewards.get("rewards", {}),
+        reward_checks=tuple(rewards.get("checks", ())),
         training=_record(folder, "training"),
         dependence=_record(folder, "dependence"),
         interference=_record(folder, "interference"),

@@ -41,7 +41,20 @@ def _thoughts(value: Any) -> None:
 
 
 _INTERVAL = {"low": number, "high": number}
-_REWARD = fields({"key": text, "accuracy": number, "n_pairs": count, **_INTERVAL}, {"kind": text})
+_AGREEMENT = {"accuracy": number, "n_pairs": count, **_INTERVAL}
+_REWARD = fields({"key": text, **_AGREEMENT}, {"kind": text})
+_CHECK = fields(
+    {
+        "value": text,
+        "source": text,
+        "own": one_of(True, False),
+        **_AGREEMENT,
+        "left_out": count,
+        "length": fields({"prefers": one_of("longer", "shorter"), **_AGREEMENT}),
+        "balanced": maybe(fields({"accuracy": number, "n_effective": number, **_INTERVAL})),
+        "survives": maybe(number),
+    }
+)
 _COST = fields({"pairs": number, "seconds": number})
 _DEPENDENCE = fields(
     {
@@ -148,7 +161,7 @@ RECORDS: Mapping[str, RecordShape] = {
     "interference": RecordShape({"pairs": _same_panels}, {}),
     "model": RecordShape({}, {"name": text, "fingerprint": text, "notes": list_of(text), "thoughts": maybe(_thoughts)}),
     "preservation": RecordShape({"values": named(_PRESERVED)}, {}),
-    "rewards": RecordShape({"rewards": named(_REWARD)}, {}),
+    "rewards": RecordShape({"rewards": named(_REWARD)}, {"checks": list_of(_CHECK)}),
     "timings": RecordShape({"stages": list_of(fields({"name": text, "seconds": number}))}, {}),
     "training": RecordShape(
         {}, {"pairs": named(count), "vectors": named(fields({"cost": maybe(_COST)}, {"key": text, "norm": number}))}

@@ -16,8 +16,8 @@ from scipy.stats import norm
 from mva.statistics.estimate import LEVEL
 
 
-def proportion_interval(successes: float, n: int, *, ties: int = 0, level: float = LEVEL) -> tuple[float, float]:
-    """Bound a proportion of n outcomes; `successes` counts a tie as 1/2.
+def proportion_interval(successes: float, n: float, *, ties: float = 0, level: float = LEVEL) -> tuple[float, float]:
+    """Bound a proportion of n outcomes; `successes` counts a tie as 1/2. Weighted outcomes have an n of any fraction.
 
     Raises:
         ValueError: If there are no outcomes.

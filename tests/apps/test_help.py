@@ -15,7 +15,7 @@ from mva.apps.help import READERS
 from mva.apps.job_folder import job_folder
 
 APPS = Path(__file__).parents[2] / "mva" / "apps"
-NAMES = ("run", "train", "explore", "report", "export", "judge", "tune", "serve", "data", "cache")
+NAMES = ("run", "train", "explore", "report", "export", "judge", "rewards", "tune", "serve", "data", "cache")
 
 
 def examples(name):
