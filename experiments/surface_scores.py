@@ -18,7 +18,8 @@ from simulated_tables import Floats, Run, Setting, table
 
 from mva.pareto.dominance import non_dominated
 from mva.pareto.hypervolume import hypervolume
-from mva.runs.run_folder import RunFiles, answers, read_run
+from mva.runs.responses import Answers
+from mva.runs.run_folder import RunFiles, read_run
 from mva.statistics.estimate import student
 from mva.statistics.surface_scores import surface_scores
 
@@ -164,9 +165,8 @@ def of_run(run: RunFiles) -> list[tuple[str, float, float, float]]:
     """
     assert run.front is not None
     lines = [line for line in run.candidates if line["split"] == "validation"]
-    rows = answers(run, [line["id"] for line in lines], "validation")
     values = run.front.values
-    rewards = np.array([[[line["rewards"][value] for value in values] for line in row] for row in rows])
+    rewards = Answers.of(run, [line["id"] for line in lines], "validation").rewards(values)
     coefficients = np.array([list(line["coefficients"].values()) for line in lines])
     halves = [_half(coefficients, rewards, seed) for seed in range(SPLITS)]
     raw, used, off = (np.mean([half[number] for half in halves], axis=0) for number in range(3))
@@ -197,9 +197,8 @@ def held_out(run: RunFiles) -> list[tuple[str, float, float, int]]:
     assert run.front is not None
     again = {line["id"]: line["scores"] for line in run.candidates if line["split"] == "test"}
     lines = [line for line in run.candidates if line["split"] == "validation"]
-    rows = answers(run, [line["id"] for line in lines], "validation")
     values = run.front.values
-    rewards = np.array([[[line["rewards"][value] for value in values] for line in row] for row in rows])
+    rewards = Answers.of(run, [line["id"] for line in lines], "validation").rewards(values)
     scores = surface_scores(np.array([list(line["coefficients"].values()) for line in lines]), rewards)
     assert scores is not None
     raw = rewards.mean(axis=1)

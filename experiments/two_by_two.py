@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from rich.table import Table
 
-from mva.analysis.comparison import held_out_rewards, shared_prompts
+from mva.analysis.comparison import check_comparable, held_out_rewards
 from mva.analysis.surface import surfaces
 from mva.extrapolation.candidate import Candidate, coordinates
 from mva.pareto.front import SMALLEST_DIFFERENCE
@@ -86,7 +86,7 @@ def on_validation(run: RunFiles) -> list[Scored]:
     ]
 
 
-def on_held_out(run: RunFiles, prompts: Sequence[str]) -> list[Scored]:
+def on_held_out(run: RunFiles) -> list[Scored]:
     """The candidates on each region's front with their rewards on held-out prompts.
 
     Raises:
@@ -100,7 +100,7 @@ def on_held_out(run: RunFiles, prompts: Sequence[str]) -> list[Scored]:
     return [
         Scored(
             coordinates([omegas[identifier] for identifier in ids]),
-            held_out_rewards(run, prompts, front.values, ids),
+            held_out_rewards(run, front.values, ids),
         )
         for ids in (front.simplex, [point.id for point in front.points])
     ]
@@ -179,8 +179,8 @@ def whole_table(without: Sequence[RunFiles], with_penalty: Sequence[RunFiles]) -
     """
     runs = [*zip(without, with_penalty, strict=True)]
     validation = cells((on_validation(a), on_validation(b)) for a, b in runs)
-    prompts = shared_prompts([*without, *with_penalty])
-    fronts = cells((on_held_out(a, prompts), on_held_out(b, prompts)) for a, b in runs)
+    check_comparable([*without, *with_penalty])
+    fronts = cells((on_held_out(a), on_held_out(b)) for a, b in runs)
     size = min(len(scored.rewards) for penalty in PENALTIES for scored in validation[penalty, "simplex"])
     return {
         "all candidates": measure(validation, whole_hypervolume),

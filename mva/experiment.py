@@ -10,7 +10,7 @@ from mva.composition.base import Composition
 from mva.data.labelled import LabelledPairs
 from mva.data.loading import DataSettings
 from mva.data.preference import Dialogue, Split, ValueData
-from mva.data.prompts import evaluation_prompts
+from mva.data.prompts import evaluation_prompts, prompt_clusters
 from mva.data.tokenized import TokenizedValue, tokenize_value
 from mva.engines.base import Engine, EngineContext, EngineSpec
 from mva.estimators.samples import FactorRows
@@ -136,6 +136,10 @@ class Session:
         evaluation = self.experiment.evaluation
         limit = evaluation.n_test_prompts if split == "test" else evaluation.n_validation_prompts
         return evaluation_prompts(self.data, split, limit)
+
+    def clusters(self, split: Split) -> dict[str, str]:
+        """The clusters of the split's prompts, by prompt id; empty without `evaluation.cluster`."""
+        return prompt_clusters(self.data, split)
 
     @cached_property
     def tokenized(self) -> dict[str, TokenizedValue]:

@@ -157,6 +157,8 @@ def make_evaluator(
         generation=e.evaluation.generation,
         ledger=ledger,
         vector_keys=_keys(vectors),
+        samples=e.evaluation.samples,
+        clusters=session.clusters(split),
         bar=session.stages.bar,
     )
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from mva.analysis.front_view import BASE, CandidateView, FrontView
 from mva.analysis.preservation import paired_scores
-from mva.runs.run_folder import RunFiles, answers
+from mva.runs.responses import Answers
+from mva.runs.run_folder import RunFiles
 
 
 @dataclass(frozen=True)
@@ -48,14 +49,15 @@ def gains(run: RunFiles, view: FrontView, candidate: CandidateView) -> Mapping[s
     base = next((each for each in view.candidates if each.kind == BASE), None)
     if base is None or base.id == candidate.id:
         return {}
-    ours, theirs = answers(run, [candidate.id, base.id], "test")
-    if len(ours) < 2:
+    answers = Answers.of(run, [candidate.id, base.id], "test")
+    if answers.n_independent < 2:
         return {}
-    compared = {}
-    for value in view.values:
-        sides = ([line["rewards"][value] for line in lines] for lines in (ours, theirs))
-        compared[value] = gain_of(paired_scores(*sides, smallest_difference=view.front.smallest_difference))
-    return compared
+    ours, theirs = answers.rewards(view.values)
+    smallest = view.front.smallest_difference
+    return {
+        value: gain_of(paired_scores(ours[:, k].tolist(), theirs[:, k].tolist(), smallest_difference=smallest))
+        for k, value in enumerate(view.values)
+    }
 
 
 def gain_of(record: Mapping[str, Any]) -> Gain:

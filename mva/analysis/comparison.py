@@ -16,6 +16,7 @@ from mva.extrapolation.candidate import Candidate, coordinates
 from mva.pareto.front import SMALLEST_DIFFERENCE
 from mva.pareto.hypervolume import hypervolume
 from mva.pareto.indicators import Indicator, Yardstick
+from mva.runs.responses import Answers
 from mva.runs.run_folder import RunFiles
 from mva.statistics.comparison import Difference, differences
 from mva.statistics.estimate import Estimate, Interval, interval
@@ -94,8 +95,9 @@ def compare(groups: Mapping[str, Sequence[RunFiles]], *, indicators: Indicators 
     """
     groups = {label: sorted(group, key=seed_of) for label, group in groups.items()}
     runs = [run for group in groups.values() for run in group]
-    prompts, values = shared_prompts(runs), _values(runs)
-    posteriors = {label: [_held_out(run, prompts, values) for run in group] for label, group in groups.items()}
+    n_prompts = check_comparable(runs)
+    values = _values(runs)
+    posteriors = {label: [_held_out(run, values) for run in group] for label, group in groups.items()}
     scores = {label: [posterior.scores for posterior in group] for label, group in posteriors.items()}
     chosen = indicators(values, [array for arrays in scores.values() for array in arrays])
     estimates = {
@@ -124,7 +126,7 @@ def compare(groups: Mapping[str, Sequence[RunFiles]], *, indicators: Indicators 
         for label, group in groups.items()
     )
     better = {indicator.name: indicator.better for indicator in chosen}
-    return Comparison(values, rows, better, len(prompts), _smallest_difference(runs))
+    return Comparison(values, rows, better, n_prompts, _smallest_difference(runs))
 
 
 def _differences(
@@ -145,10 +147,10 @@ def _differences(
     return compared
 
 
-def _held_out(run: RunFiles, prompts: Sequence[str], values: Sequence[str]) -> ScorePosterior:
+def _held_out(run: RunFiles, values: Sequence[str]) -> ScorePosterior:
     assert run.front is not None
     members = [Candidate(point.coefficients, point.composition) for point in run.front.points]
-    return ScorePosterior.of(coordinates(members), held_out_rewards(run, prompts, values))
+    return ScorePosterior.of(coordinates(members), held_out_rewards(run, values))
 
 
 def _seeds(runs: Sequence[RunFiles]) -> list[int]:
@@ -203,18 +205,15 @@ def seed_of(run: RunFiles) -> int:
     return int(run.environment.get("seed", 0))
 
 
-def held_out_rewards(
-    run: RunFiles, prompts: Sequence[str], values: Sequence[str], candidates: Sequence[str] | None = None
-) -> Scores:
-    """Per-prompt rewards of the front's candidates, or of those named. Shape: `(n_points, n_prompts, n_values)`."""
+def held_out_rewards(run: RunFiles, values: Sequence[str], candidates: Sequence[str] | None = None) -> Scores:
+    """Rewards of the front's candidates, or of those named. Shape: `(n_points, n_prompts or n_clusters, n_values)`."""
     assert run.front is not None
     ids = [point.id for point in run.front.points] if candidates is None else candidates
-    lines = {(g["id"], g["prompt_id"]): g["rewards"] for g in run.generations if g["split"] == "test"}
-    return np.array([[[lines[one, prompt][value] for value in values] for prompt in prompts] for one in ids])
+    return Answers.of(run, ids, "test").rewards(values)
 
 
-def shared_prompts(runs: Iterable[RunFiles]) -> list[str]:
-    """List the held-out prompts that all runs answered.
+def check_comparable(runs: Iterable[RunFiles]) -> int:
+    """Check that runs can be compared, and count the held-out prompts that all of them answered.
 
     Raises:
         NotComparable: If a run has no front on held-out prompts, runs differ in rewards or prompts, or there are fewer
@@ -234,7 +233,7 @@ def shared_prompts(runs: Iterable[RunFiles]) -> list[str]:
     (shared,) = prompts
     if len(shared) < 2:
         raise NotComparable("The runs have fewer than two held-out prompts: raise evaluation.n_test_prompts.")
-    return sorted(shared)
+    return len(shared)
 
 
 def _cost(runs: Sequence[RunFiles], what: str) -> float:

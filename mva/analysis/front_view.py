@@ -10,6 +10,7 @@ from mva.extrapolation.candidate import Candidate
 from mva.pareto.front import Front
 from mva.pareto.hypervolume import hypervolume
 from mva.pareto.surface import SurfaceRecord
+from mva.runs.responses import first_samples
 from mva.runs.run_folder import Record, RunFiles
 from mva.statistics.estimate import student
 
@@ -136,7 +137,7 @@ def side_by_side(run: RunFiles, candidates: Sequence[CandidateView], limit: int 
     """Responses of several candidates to the same validation prompts: `prompt` and `responses` by candidate id."""
     by_prompt: dict[str, dict[str, Any]] = {}
     wanted = {candidate.id for candidate in candidates}
-    for line in run.generations:
+    for line in first_samples(run.generations):
         if line["split"] == "validation" and line["id"] in wanted:
             entry = by_prompt.setdefault(line["prompt_id"], {"prompt": line["prompt"][-1]["content"], "responses": {}})
             entry["responses"][line["id"]] = line
@@ -148,7 +149,7 @@ def side_by_side(run: RunFiles, candidates: Sequence[CandidateView], limit: int 
 
 def _samples(generations: Sequence[Record]) -> dict[str, str]:
     samples: dict[str, str] = {}
-    for line in generations:
+    for line in first_samples(generations):
         if line["split"] == "validation":
             samples.setdefault(line["id"], f"{line['prompt'][-1]['content']}\n-> {line['response']}")
     return samples

@@ -9,7 +9,8 @@ from mva.analysis.front_view import FrontView
 from mva.extrapolation.candidate import Candidate, coordinates
 from mva.pareto.hypervolume import hypervolume
 from mva.pareto.indicators import Yardstick, expected_utility, n_front_points, spread
-from mva.runs.run_folder import RunFiles, answers
+from mva.runs.responses import Answers
+from mva.runs.run_folder import RunFiles
 from mva.statistics.estimate import Interval, interval
 from mva.statistics.membership import MOST_SCORES, near_front
 from mva.statistics.posterior import ScorePosterior, Statistic
@@ -69,9 +70,9 @@ def _scored(
     run: RunFiles, candidates: Mapping[str, Candidate], split: str, values: Sequence[str]
 ) -> ScorePosterior | None:
     """The true scores of candidates, from the prompts that all of them answered; None if these are fewer than two."""
-    rows = answers(run, list(candidates), split)
-    if not rows or len(rows[0]) < 2:
+    answers = Answers.of(run, list(candidates), split)
+    if answers.n_independent < 2:
         return None
-    rewards = np.array([[[line["rewards"][value] for value in values] for line in row] for row in rows])
+    rewards = answers.rewards(values)
     near = near_front(rewards.mean(axis=1), MOST_SCORES // len(values))
     return ScorePosterior.of(coordinates(list(candidates.values()))[near], rewards[near])

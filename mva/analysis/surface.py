@@ -4,7 +4,6 @@ Everything is kept prompt by prompt, so that differences are paired: what a prom
 A single interval at 95 % errs once in twenty times; of a whole ray only what holds from a level on to its end is said.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -14,7 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from mva.analysis.text_statistics import STATISTICS
 from mva.pareto.dominance import Floats
 from mva.pareto.front import SMALLEST_DIFFERENCE
-from mva.runs.run_folder import Record, RunFiles, answers
+from mva.runs.responses import Answers
+from mva.runs.run_folder import RunFiles
 from mva.statistics.comparison import Difference, judged
 from mva.statistics.estimate import mean_estimate, mean_intervals
 from mva.statistics.rewards import MINIMUM_PROMPTS
@@ -135,15 +135,14 @@ def surfaces(run: RunFiles) -> tuple[Surface, Surface]:
         NotScored: If fewer than two candidates answered the same two prompts.
     """
     lines = [line for line in run.candidates if line["split"] == "validation"]
-    rows = answers(run, [line["id"] for line in lines], "validation")
-    if len(rows) < 2 or len(rows[0]) < 2:
+    answers = Answers.of(run, [line["id"] for line in lines], "validation")
+    if len(lines) < 2 or answers.n_independent < 2:
         raise NotScored(f"{run.folder} has fewer than two candidates with two validation prompts in common.")
     values, vectors = tuple(lines[0]["scores"]), tuple(lines[0]["coefficients"])
     coefficients = np.array([[line["coefficients"][vector] for vector in vectors] for line in lines])
-    rewards = _numbers(rows, lambda line: [line["rewards"][value] for value in values])
-    texts = _numbers(rows, lambda line: [one.measure(line["response"]) for one in STATISTICS.values()])
+    texts = answers.measured(lambda line: [statistic.measure(line["response"]) for statistic in STATISTICS.values()])
     return (
-        Surface(vectors, values, coefficients, rewards),
+        Surface(vectors, values, coefficients, answers.rewards(values)),
         Surface(vectors, tuple(STATISTICS), coefficients, texts),
     )
 
@@ -180,7 +179,3 @@ def interference(rewards: Surface, *, smallest_difference: float = SMALLEST_DIFF
             paired = mean_estimate(sides[0] - sides[1])
             (compared[vector],) = judged([[paired]], smallest_difference=matters)
     return compared
-
-
-def _numbers(rows: Sequence[Sequence[Record]], measure: Callable[[Record], Sequence[float]]) -> Floats:
-    return np.array([[measure(line) for line in row] for row in rows], dtype=np.float64)

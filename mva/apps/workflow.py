@@ -17,6 +17,7 @@ from mva.apps.reward_sources import read_sources, rewards_record, run_checks, ta
 from mva.apps.run_folder import open_run_folder
 from mva.data.checks import DataReport
 from mva.data.preference import ValueData
+from mva.data.prompts import check_clusters
 from mva.data.reasoning import thought_marks
 from mva.data.tokenized import examples, renderable
 from mva.diagnostics import Diagnostics, preservation
@@ -193,8 +194,10 @@ def open_workflow(config: DictConfig, *, job_type: JobType) -> Iterator[Workflow
 
 def _read_data(experiment: Experiment, stages: Stages, folder: Path, *, on_change: str) -> dict[str, ValueData]:
     """Read every value's pairs, compare them with those of an earlier start, and write data.json."""
-    data, reports = experiment.data.load(experiment.values)
+    data, reports = experiment.data.load(experiment.values, cluster=experiment.evaluation.cluster)
     stages.tell(line for report in reports.values() for line in report.summary())
+    check_clusters(data, "validation", experiment.evaluation.n_validation_prompts)
+    check_clusters(data, "test", experiment.evaluation.n_test_prompts)
     fingerprints = {value: data_fingerprint(pairs) for value, pairs in data.items()}
     changed = check_data(folder, fingerprints, on_change=on_change)
     values = {value: {**_facts(report), "fingerprint": fingerprints[value]} for value, report in reports.items()}

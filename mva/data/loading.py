@@ -1,7 +1,7 @@
 """From rows to a value's data: read, sort into splits, sample, check."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from mva.checks import BadSetting, Bounds, Count, Text, check
@@ -63,8 +63,10 @@ class DataSettings:
             check_name(name, where="A value in data.values")
         check(self)
 
-    def load(self, names: Sequence[str]) -> tuple[dict[str, ValueData], dict[str, DataReport]]:
-        """Read the data of the named values.
+    def load(
+        self, names: Sequence[str], *, cluster: str | None = None
+    ) -> tuple[dict[str, ValueData], dict[str, DataReport]]:
+        """Read the data of the named values; the rows' field `cluster`, if given, says which prompts belong together.
 
         Raises:
             ValueError: If a name is not offered, or comes twice.
@@ -78,29 +80,41 @@ class DataSettings:
                 f"offers: {', '.join(self.values)}."
             )
         loaded = {
-            name: load_value(name, self.values[name], on_bad_row=self.on_bad_row, max_train_pairs=self.max_train_pairs)
+            name: load_value(
+                name,
+                self.values[name],
+                on_bad_row=self.on_bad_row,
+                max_train_pairs=self.max_train_pairs,
+                cluster=cluster,
+            )
             for name in names
         }
         return {n: data for n, (data, _) in loaded.items()}, {n: report for n, (_, report) in loaded.items()}
 
 
 def load_value(
-    value: str, source: ValueSource, *, on_bad_row: OnBadRow = "error", max_train_pairs: int | None = None
+    value: str,
+    source: ValueSource,
+    *,
+    on_bad_row: OnBadRow = "error",
+    max_train_pairs: int | None = None,
+    cluster: str | None = None,
 ) -> tuple[ValueData, DataReport]:
     """Read a value's pairs and check them.
 
-    `max_train_pairs` keeps a sample of the training pairs, chosen by the hash of their prompts.
+    `max_train_pairs` keeps a sample of the training pairs, chosen by the hash of their prompts. `cluster` names the
+    field of the rows to evaluate on that says which prompts belong together.
 
     Raises:
         BadRow: For the first unusable row, unless `on_bad_row` is "skip".
         EmptyData: If no training pairs are left, or nothing to evaluate on.
     """
     with paused():
-        return _load_value(value, source, on_bad_row=on_bad_row, max_train_pairs=max_train_pairs)
+        return _load_value(value, source, on_bad_row=on_bad_row, max_train_pairs=max_train_pairs, cluster=cluster)
 
 
 def _load_value(
-    value: str, source: ValueSource, *, on_bad_row: OnBadRow, max_train_pairs: int | None
+    value: str, source: ValueSource, *, on_bad_row: OnBadRow, max_train_pairs: int | None, cluster: str | None
 ) -> tuple[ValueData, DataReport]:
     splits: dict[Split, list[PreferencePair]] = {split: [] for split in _SPLITS}
     skipped: list[BadRow] = []
@@ -109,7 +123,7 @@ def _load_value(
             try:
                 for pair in read_pairs(row, source.format):
                     split: Split = "test" if held_out else _split_of(row, pair, source)
-                    splits[split].append(pair)
+                    splits[split].append(pair if split == "train" else _in_cluster(pair, row, cluster))
             except BadRow as bad:
                 if on_bad_row == "error":
                     raise
@@ -150,6 +164,19 @@ def _named_split(row: Row, name: str) -> Split:
     if split not in _SPLITS:
         raise BadRow(row.origin, f"'{name}' is {split!r}, expected one of {', '.join(_SPLITS)}")
     return split
+
+
+def _in_cluster(pair: PreferencePair, row: Row | BadRow, name: str | None) -> PreferencePair:
+    """Label a pair with its row's cluster: text or a number, in a field that may lie within others (`meta.source`)."""
+    if name is None or isinstance(row, BadRow):
+        return pair
+    label: object = row.fields
+    for part in name.split("."):
+        label = label.get(part) if isinstance(label, Mapping) else None
+    if isinstance(label, bool) or not isinstance(label, str | int) or label == "":
+        there = ", ".join(row.fields) or "none"
+        raise BadRow(row.origin, f"the cluster field '{name}' holds no text or number (the row's fields: {there})")
+    return replace(pair, cluster=str(label))
 
 
 def sample_pairs(pairs: Iterable[PreferencePair], limit: int | None) -> list[PreferencePair]:

@@ -34,8 +34,8 @@ def prompt_id(prompt: Dialogue) -> str:
 class PreferencePair:
     """A prompt with a preferred and a dispreferred response.
 
-    `origin` says where the pair comes from (`file:line`), for messages to the user, and `note` how its texts were
-    mended; they are no part of the pair's identity.
+    `origin` says where the pair comes from (`file:line`), for messages to the user, `note` how its texts were mended,
+    and `cluster` with which other prompts its prompt belongs together; they are no part of the pair's identity.
     """
 
     prompt: Dialogue
@@ -43,6 +43,7 @@ class PreferencePair:
     rejected: str
     origin: str = ""
     note: str = field(default="", compare=False)
+    cluster: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)

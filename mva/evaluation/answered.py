@@ -1,9 +1,11 @@
 """What an evaluation knows of its responses: their rewards, without their texts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mva.evaluation.asking import Sample
 
 Floats = NDArray[np.float64]
 
@@ -14,28 +16,30 @@ class Answered:
     So a response takes 8 bytes a value, however long it is.
     """
 
-    def __init__(self, values: Sequence[str], prompts: Sequence[str]) -> None:
+    def __init__(self, values: Sequence[str], samples: Iterable[Sample]) -> None:
         self.values = tuple(values)
-        self._columns = {identifier: column for column, identifier in enumerate(prompts)}
+        self._columns = {sample: column for column, sample in enumerate(samples)}
+        self._n_samples = 1 + max(sample.number for sample in self._columns)
         self._rewards: dict[str, Floats] = {}
 
-    def add(self, candidate: str, prompt: str, rewards: Mapping[str, float]) -> None:
-        """Note the rewards of a candidate's response to a prompt, both by id; a later response replaces an earlier."""
+    def add(self, candidate: str, sample: Sample, rewards: Mapping[str, float]) -> None:
+        """Note the rewards of a candidate's response; a later response to the same sample replaces it."""
         if candidate not in self._rewards:
             self._rewards[candidate] = np.full((len(self.values), len(self._columns)), np.nan)
-        self._rewards[candidate][:, self._columns[prompt]] = [rewards[value] for value in self.values]
+        self._rewards[candidate][:, self._columns[sample]] = [rewards[value] for value in self.values]
 
-    def missing(self, candidate: str) -> list[str]:
-        """List the prompts, by id, that the candidate has no response to."""
+    def missing(self, candidate: str) -> list[Sample]:
+        """List the samples that the candidate has no response to."""
         rewards = self._rewards.get(candidate)
         if rewards is None:
             return list(self._columns)
-        return [identifier for identifier, column in self._columns.items() if np.isnan(rewards[0, column])]
+        return [sample for sample, column in self._columns.items() if np.isnan(rewards[0, column])]
 
     def whole(self, candidate: str) -> bool:
-        """Say whether the candidate has a response to every prompt."""
+        """Say whether the candidate has all its responses."""
         return candidate in self._rewards and not np.isnan(self._rewards[candidate][0]).any()
 
     def rewards(self, candidate: str) -> Floats:
-        """The candidate's rewards. Shape: `(n_values, n_prompts)`."""
-        return self._rewards[candidate]
+        """The candidate's mean rewards over the samples of each prompt. Shape: `(n_values, n_prompts)`."""
+        by_sample = self._rewards[candidate].reshape(len(self.values), -1, self._n_samples)
+        return np.asarray(by_sample.mean(axis=2))

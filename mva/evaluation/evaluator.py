@@ -3,7 +3,7 @@
 import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from itertools import count
 
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from mva.data.preference import Dialogue, prompt_id
 from mva.data.reasoning import thought_marks
-from mva.data.tokenization import generation_prompt_ids
 from mva.engines.base import NOT_FINITE, EngineFailure, Request, Responder, Response
 from mva.engines.text import response_text
 from mva.evaluation.answered import Answered
+from mva.evaluation.asking import Asking, Sample
 from mva.evaluation.blocks import in_blocks
 from mva.evaluation.generation import GenerationSpec
 from mva.evaluation.ledger import Generation, Ledger
@@ -28,7 +28,7 @@ from mva.stages import Advance
 
 BLOCK = 256  # responses that are scored and written together
 
-Row = tuple[Candidate, Dialogue]
+Row = tuple[Candidate, Sample]
 
 
 class NonFiniteLogits(ValueError):
@@ -37,8 +37,10 @@ class NonFiniteLogits(ValueError):
 
 @dataclass(frozen=True)
 class Evaluator:
-    """Score candidates: `mean_k reward(prompt_k, response_k)` per value, with standard error `sd / sqrt(n)`.
+    """Score candidates: `mean_p mean_s reward(prompt_p, response_ps)` per value, with standard error `sd / sqrt(n)`.
 
+    Each candidate gives `samples` responses to a prompt. The standard deviation is that over the prompts of their
+    samples' mean, or over `clusters` (labels by prompt id), where prompts come in clusters.
     Responses come from the engine in any order. They are scored and go to the ledger in blocks of `BLOCK`, in the order
     of the requests, so that a killed run loses little and a resumed one scores the same blocks. What the ledger knows
     under this evaluation's key is never generated again, and identical responses to a prompt are scored once.
@@ -58,6 +60,8 @@ class Evaluator:
     generation: GenerationSpec
     ledger: Ledger
     vector_keys: Mapping[str, str]
+    samples: int = 1
+    clusters: Mapping[str, str] = field(default_factory=dict)
     bar: Bar = silent
 
     def __post_init__(self) -> None:
@@ -75,11 +79,11 @@ class Evaluator:
         return key_of(
             {
                 **stripped,
+                **self._asking.describe(),
                 "base": self.backbone.fingerprint,
                 "template": self.backbone.template.key,
                 "vectors": dict(self.vector_keys),
                 "rewards": {value: reward.key for value, reward in self.rewards.items()},
-                "prompts": list(self._prompts),
                 "split": self.split,
                 "generation": self.generation.describe(self.responder.noise),
             }
@@ -108,35 +112,31 @@ class Evaluator:
         return self.ledger.failed(self.key)
 
     def rewards_of(self, candidate: Candidate, value: str) -> list[float]:
-        """Score `candidate`, and list its responses' rewards for `value` in the order of the prompts.
+        """Score `candidate`, and list its rewards for `value` in the order of the prompts or clusters.
 
         Raises:
             NonFiniteLogits: If the candidate can't be scored.
         """
         if not self([candidate]):
             raise NonFiniteLogits(f"The candidate {candidate.id} has no scores: {self.failed[candidate.id]}.")
-        rewards: list[float] = self._answered.rewards(candidate.id)[self._answered.values.index(value)].tolist()
+        rewards: list[float] = self.rewards_array(self([candidate]), [value])[0, :, 0].tolist()
         return rewards
 
     def rewards_array(self, scored: Sequence[ScoredCandidate], values: Sequence[str]) -> NDArray[np.float64]:
-        """The rewards behind scores. Shape: `(n_candidates, n_prompts, n_values)`."""
+        """The rewards behind scores, means over samples. Shape: `(n_candidates, n_prompts or n_clusters, n_values)`."""
         rows = [self._answered.values.index(value) for value in values]
         rewards = np.empty((len(scored), len(self._prompts), len(rows)))
         for candidate, plane in zip(scored, rewards, strict=True):
             plane[:] = self._answered.rewards(candidate.candidate.id)[rows].T
-        return rewards
+        return self._asking.clustered(rewards)
 
     @cached_property
     def _prompts(self) -> dict[str, Dialogue]:
         return {prompt_id(prompt): prompt for prompt in self.prompts}
 
     @cached_property
-    def _prompt_tokens(self) -> dict[Dialogue, tuple[int, ...]]:
-        limit = self.generation.max_prompt_tokens
-        return {
-            prompt: tuple(generation_prompt_ids(prompt, self.backbone.template, limit=limit))
-            for prompt in self._prompts.values()
-        }
+    def _asking(self) -> Asking:
+        return Asking(self._prompts, self.samples, self.clusters, self.generation, self.backbone.template)
 
     @cached_property
     def _scored(self) -> dict[str, ScoredCandidate]:
@@ -144,9 +144,9 @@ class Evaluator:
 
     @cached_property
     def _answered(self) -> Answered:
-        answered = Answered(list(self.rewards), list(self._prompts))
+        answered = Answered(list(self.rewards), self._asking.all)
         for line in self.ledger.generations(self.key):
-            answered.add(line.candidate, prompt_id(line.prompt), line.rewards)
+            answered.add(line.candidate, Sample(prompt_id(line.prompt), line.sample), line.rewards)
             self._scorer.remember((line.prompt, line.response), line.rewards)
         return answered
 
@@ -161,8 +161,8 @@ class Evaluator:
     def _rows(self, candidates: Iterable[Candidate]) -> Iterator[Row]:
         """List what is to be asked for, candidate after candidate, as it is needed."""
         for candidate in candidates:
-            for identifier in self._answered.missing(candidate.id):
-                yield candidate, self._prompts[identifier]
+            for sample in self._answered.missing(candidate.id):
+                yield candidate, sample
 
     def _answer(self, rows: Iterable[Row], advance: Advance) -> None:
         """Ask the engine, and record its responses block after block."""
@@ -170,11 +170,11 @@ class Evaluator:
         identifiers = count()
 
         def requests() -> Iterator[Request]:
-            for candidate, prompt in rows:
+            for candidate, sample in rows:
                 if candidate.id not in self.failed:
                     identifier = next(identifiers)
-                    asked[identifier] = candidate, prompt
-                    yield self._request(identifier, candidate, prompt)
+                    asked[identifier] = candidate, sample
+                    yield self._asking.request(identifier, candidate.vector(self.responder.values), sample)
 
         def responses() -> Iterator[Response]:
             for response in self.responder.answer(requests(), self.generation.decoding(self.backbone.template)):
@@ -192,27 +192,26 @@ class Evaluator:
             self._settle({candidate.id: candidate for candidate in candidates}.values())
             start = now
 
-    def _request(self, identifier: int, candidate: Candidate, prompt: Dialogue) -> Request:
-        return Request(
-            id=identifier,
-            coefficients=candidate.vector(self.responder.values),
-            prompt=self._prompt_tokens[prompt],
-            dialogue=prompt,
-            seed=self.generation.seed_of(prompt_id(prompt)),
-        )
-
     def _record(self, block: Sequence[tuple[Row, Response]]) -> None:
         """Score a block of responses, unless the engine has, and write it down."""
         answered = [(*row, self._text(response), response.rewards) for row, response in block if not response.failure]
-        unscored = [(prompt, text) for _, prompt, text, rewards in answered if rewards is None]
+        unscored = [(self._prompts[sample.prompt], text) for _, sample, text, rewards in answered if rewards is None]
         scored = iter(self._scorer(unscored))
         generations = [
-            Generation(candidate.id, prompt, text, next(scored) if rewards is None else rewards, self.split)
-            for candidate, prompt, text, rewards in answered
+            Generation(
+                candidate.id,
+                self._prompts[sample.prompt],
+                text,
+                next(scored) if rewards is None else rewards,
+                split=self.split,
+                sample=sample.number,
+                cluster=self.clusters.get(sample.prompt, ""),
+            )
+            for candidate, sample, text, rewards in answered
         ]
         self.ledger.add_generations(generations, key=self.key)
-        for generation in generations:
-            self._answered.add(generation.candidate, prompt_id(generation.prompt), generation.rewards)
+        for (candidate, sample, _, _), generation in zip(answered, generations, strict=True):
+            self._answered.add(candidate.id, sample, generation.rewards)
         for (candidate, _), response in block:
             if response.failure and candidate.id not in self.failed:
                 self._fail(candidate, response.failure)
@@ -239,12 +238,13 @@ class Evaluator:
         self._scored.update({scored.candidate.id: scored for scored in settled})
 
     def _mean(self, candidate: Candidate) -> ScoredCandidate:
-        by_value = dict(zip(self._answered.values, self._answered.rewards(candidate.id), strict=True))
+        clustered = self._asking.clustered(self._answered.rewards(candidate.id).T[None])[0]
+        by_value = dict(zip(self._answered.values, clustered.T, strict=True))
         return ScoredCandidate(
             candidate=candidate,
             scores={value: float(x.mean()) for value, x in by_value.items()},
             standard_errors={value: float(x.std(ddof=1) / len(x) ** 0.5) for value, x in by_value.items()},
-            n_prompts=len(self._prompts),
+            n_prompts=len(clustered),
             split=self.split,
             seconds=self._seconds[candidate.id],
         )

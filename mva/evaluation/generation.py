@@ -16,8 +16,8 @@ class GenerationSpec:
 
     `max_new_tokens` and `max_prompt_tokens` (longer prompts are shortened) are in tokens, `batch_size`
     in responses. Temperature 0 is greedy decoding; otherwise tokens are sampled from the smallest set of
-    probability `top_p`, as a function of `seed`, the prompt and the position alone. `strip_reasoning` leaves thoughts
-    out of responses (see `thought_marks`).
+    probability `top_p`, as a function of `seed`, the prompt, the sample and the position alone. `strip_reasoning`
+    leaves thoughts out of responses (see `thought_marks`).
 
     Raises:
         ValueError: If a number is out of its range.
@@ -54,6 +54,6 @@ class GenerationSpec:
             batch_size=self.batch_size,
         )
 
-    def seed_of(self, prompt: str) -> int:
-        """Derive the seed of a prompt's noise from its id: one for all candidates."""
-        return derive_seed(self.seed, prompt)
+    def seed_of(self, prompt: str, sample: int = 0) -> int:
+        """Derive the seed of a sample's noise from its number and the prompt's id: the same for all candidates."""
+        return derive_seed(self.seed, prompt, sample) if sample else derive_seed(self.seed, prompt)

@@ -3,8 +3,10 @@
 A line of `candidates.jsonl`: `schema_version`, `id`, `split`, `coefficients` (by value), `composition`,
 `scores` (by value), `standard_errors` (by value), `n_prompts`, `seconds`, `key`. A line of
 `generations.jsonl`: `schema_version`, `id` (the candidate's), `split`, `prompt_id`, `prompt`, `response`,
-`rewards` (by value), `key`. The key names the evaluation that a line belongs to (see `Evaluator`); `evaluations.json`
-says which one is current. A candidate that can't be scored has `failed`, the reason, instead of scores.
+`rewards` (by value), `key`, and, unless it is the first, `sample`: which of the candidate's responses to the prompt
+this is. `cluster` names the prompt's cluster, where prompts come in clusters. The key names the evaluation that a line
+belongs to (see `Evaluator`); `evaluations.json` says which one is current. A candidate that can't be scored has
+`failed`, the reason, instead of scores.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -40,7 +42,7 @@ _GENERATION = fields(
         "response": text,
         "rewards": _BY_VALUE,
     },
-    _OPTIONAL,
+    {**_OPTIONAL, "sample": count, "cluster": text},
 )
 
 
@@ -49,7 +51,7 @@ def _candidate_line(line: Any) -> None:
 
 
 _EVALUATIONS = fields({"schema_version": _VERSION, "keys": named(text)})
-_SHARED = frozenset({"id", "split", "composition", "prompt_id", "key"})
+_SHARED = frozenset({"id", "split", "composition", "prompt_id", "key", "cluster"})
 _SHAPES: Mapping[str, Shape] = {CANDIDATES: _candidate_line, GENERATIONS: _GENERATION}
 
 
@@ -62,6 +64,8 @@ class Generation:
     response: str
     rewards: Mapping[str, float]
     split: str = "validation"
+    sample: int = 0
+    cluster: str = ""
 
 
 class Ledger:
@@ -131,15 +135,17 @@ class Ledger:
         self._generations.append(
             {
                 "schema_version": SCHEMA_VERSION,
-                "id": one.candidate,
-                "split": one.split,
-                "prompt_id": prompt_id(one.prompt),
-                "prompt": [turn._asdict() for turn in one.prompt],
-                "response": one.response,
-                "rewards": dict(one.rewards),
+                "id": generation.candidate,
+                "split": generation.split,
+                "prompt_id": prompt_id(generation.prompt),
+                "prompt": [turn._asdict() for turn in generation.prompt],
+                "response": generation.response,
+                "rewards": dict(generation.rewards),
                 "key": key,
+                **({"sample": generation.sample} if generation.sample else {}),
+                **({"cluster": generation.cluster} if generation.cluster else {}),
             }
-            for one in generations
+            for generation in generations
         )
 
 
@@ -159,7 +165,15 @@ class _Sharing:
 
     def generation(self, line: Mapping[str, Any]) -> Generation:
         """Make a generation of its line."""
-        return Generation(line["id"], self._prompt(line)[1], line["response"], line["rewards"], line["split"])
+        return Generation(
+            candidate=line["id"],
+            prompt=self._prompt(line)[1],
+            response=line["response"],
+            rewards=line["rewards"],
+            split=line["split"],
+            sample=line.get("sample", 0),
+            cluster=line.get("cluster", ""),
+        )
 
     def _prompt(self, line: Mapping[str, Any]) -> tuple[list[dict[str, Any]], Dialogue]:
         turns, known = line["prompt"], self._prompts.get(line["prompt_id"])

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from mva.checks import Count, NotNegative, Place, check
+from mva.checks import BadSetting, Count, NotNegative, Place, Text, check
 from mva.data.formats import PairFormat
 from mva.evaluation.generation import GenerationSpec
 from mva.pareto.front import SMALLEST_DIFFERENCE, SelectBy
@@ -18,6 +18,8 @@ class EvaluationSettings:
     `reference_margin` of the range. Scores stay in the rewards' own units.
     `smallest_difference` is the share of a hypervolume (of a score's range, of a win rate) that matters to you: smaller
     differences are reported as none, where that is certain.
+    Each candidate gives `samples` responses to a prompt. `cluster` names the field of the data's rows that says which
+    prompts belong together (those of a dialogue, of a source): standard errors then count clusters, not prompts.
     `select_by` says which scores a candidate is chosen by from the front: raw means, or those read off a surface.
     `n_reward_pairs` bounds the held-out pairs that each reward is checked on (None = all), and the pairs of each file
     of `reward_check`: files or folders of labelled pairs that all rewards are checked on, too, or such lists by value.
@@ -34,7 +36,19 @@ class EvaluationSettings:
     select_by: SelectBy = "raw"
     reward_check: Mapping[str, Sequence[Place]] | Sequence[Place] | None = None
     reward_check_format: PairFormat | None = None
+    samples: Count = 1
+    cluster: Text | None = None
 
     def __post_init__(self) -> None:
-        """Refuse settings that are not as annotated."""
+        """Refuse settings that are not as annotated, and several samples where all would be the same.
+
+        Raises:
+            BadSetting: For the first of them.
+        """
         check(self)
+        if self.samples > 1 and self.generation.temperature == 0:
+            raise BadSetting(
+                "samples",
+                f"is {self.samples}, but generation.temperature is 0, so that all responses to a prompt are the same: "
+                "choose a temperature above 0, or samples=1.",
+            )

@@ -42,7 +42,8 @@ class Candidate:
 class ScoredCandidate:
     """A candidate with its scores: the mean reward per value, always maximised.
 
-    `standard_errors` are those of the means over prompts; `n_prompts` is how many prompts were used.
+    `standard_errors` are those of the means over prompts, or over clusters of prompts where they come in clusters;
+    `n_prompts` is how many prompts or clusters were used.
     """
 
     candidate: Candidate

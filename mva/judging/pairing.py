@@ -10,7 +10,7 @@ SPLIT = "test"
 
 
 def responses(generations: Iterable[Mapping[str, Any]], candidate: str) -> Responses:
-    """Collect a candidate's responses to held-out prompts: (prompt as text, response) by prompt id.
+    """Collect a candidate's first responses to held-out prompts: (prompt as text, response) by prompt id.
 
     Args:
         generations: Lines of generations.jsonl.
@@ -22,7 +22,7 @@ def responses(generations: Iterable[Mapping[str, Any]], candidate: str) -> Respo
     found = {
         line["prompt_id"]: (prompt_text(line["prompt"]), Response(line["response"], line["rewards"]))
         for line in generations
-        if line["id"] == candidate and line["split"] == SPLIT
+        if line["id"] == candidate and line["split"] == SPLIT and not line.get("sample")
     }
     if not found:
         raise ValueError(

@@ -63,7 +63,7 @@ def read_run(folder: Path) -> RunFiles:
     check_folder(folder)
     lines = _lines(folder, CANDIDATES, "id", "split")
     candidates = tuple(line for line in lines if FAILED not in line)
-    generations = _lines(folder, GENERATIONS, "id", "split", "prompt_id")
+    generations = _lines(folder, GENERATIONS, "id", "split", "prompt_id", "sample")
     front = _front(folder, candidates, generations)
     _check_names(folder, lines, () if front is None else front.values)
     data = _record(folder, "data")
@@ -113,20 +113,6 @@ def _check_names(folder: Path, lines: Sequence[Record], values: Sequence[str]) -
         raise UnreadableRun(str(error)) from error
 
 
-def answers(run: RunFiles, ids: Sequence[str], split: str) -> list[list[Record]]:
-    """Give the generations of candidates on the prompts that all of them answered.
-
-    Returns:
-        A row a candidate, in the order of `ids`; a column a prompt, the same ones in every row.
-    """
-    lines: dict[str, dict[str, Record]] = {one: {} for one in ids}
-    for line in run.generations:
-        if line["split"] == split and line["id"] in lines:
-            lines[line["id"]][line["prompt_id"]] = line
-    prompts = sorted(set.intersection(*map(set, lines.values()))) if lines else []
-    return [[lines[one][prompt] for prompt in prompts] for one in ids]
-
-
 def _text(path: Path) -> str:
     try:
         return read_whole(path, mend="restore it", error=UnreadableRun).decode()
@@ -155,5 +141,5 @@ def _front(folder: Path, candidates: Sequence[Record], generations: Sequence[Rec
 
 
 def _lines(folder: Path, name: str, *identity: str) -> tuple[Record, ...]:
-    latest = {tuple(line[field] for field in identity): line for line in current_lines(folder, name)}
+    latest = {tuple(line.get(field) for field in identity): line for line in current_lines(folder, name)}
     return tuple(latest.values())

@@ -34,8 +34,10 @@ def as_rewards(rewards: ArrayLike) -> Floats:
 def by_cluster(rewards: ArrayLike, clusters: Sequence[str]) -> Floats:
     """Let each cluster of prompts count as one prompt: prompts of a kind are no independent sample.
 
-    A cluster's rewards are its sum times `n_clusters / n_prompts`, so that the mean over clusters is the mean over
-    prompts. Shape: `(n, n_prompts, k)`, one label a prompt -> `(n, n_clusters, k)`.
+    A cluster counts as the mean over all prompts plus `n_clusters / n_prompts` times the sum of its prompts' deviations
+    from it. The mean over clusters is then that over prompts, and the clusters' sizes add no variance.
+    Shape: `(n, n_prompts, k)`, one label a prompt -> `(n, n_clusters, k)`. Source: clustered standard errors, Miller
+    2024, arXiv 2411.00640, Sec. 2.2.
 
     Raises:
         ValueError: As `as_rewards`, or if there is not one label a prompt, or fewer than two clusters.
@@ -47,4 +49,5 @@ def by_cluster(rewards: ArrayLike, clusters: Sequence[str]) -> Floats:
     if len(names) < 2:
         raise ValueError("All prompts are of one cluster: an interval needs at least two.")
     membership = np.eye(len(names))[members] * len(names) / array.shape[1]
-    return np.asarray(np.einsum("npk,pc->nck", array, membership))
+    means = array.mean(axis=1, keepdims=True)
+    return np.asarray(means + np.einsum("npk,pc->nck", array - means, membership))

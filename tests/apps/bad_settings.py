@@ -56,7 +56,7 @@ WRONG = {
 KEYS = {
     "count": [
         "trainer.recipe.steps", "trainer.recipe.batch_size", "trainer.recipe.accumulate", "adapter.rank",
-        "evaluation.n_validation_prompts", "evaluation.n_test_prompts", "evaluation.n_reward_pairs",
+        "evaluation.n_validation_prompts", "evaluation.n_test_prompts", "evaluation.n_reward_pairs", "evaluation.samples",
         "evaluation.generation.max_new_tokens", "evaluation.generation.batch_size", "reward.batch_size",
         "evaluation.generation.max_prompt_tokens", "data.limits.prompt", "data.limits.response", "reward.limits.prompt",
         "data.max_train_pairs", "search.levels", "search.budget", "search.batch", "search.n", "search.resolution",
@@ -133,6 +133,8 @@ search=listed search.candidates=[{helpful:x,harmless:1}]    | search.candidates[
 search=listed search.candidates=[{helpful:nan,harmless:1}]  | search.candidates[0].helpful is nan
 search=listed                                               | leaves open search.candidates
 plan=loss_weighting plan.divisions=1000 value=five          | plan.divisions is 1000, vectors
+evaluation.samples=2 evaluation.generation.temperature=0    | evaluation.samples is 2, but generation.temperature is 0
+evaluation.cluster=[topic]                                  | evaluation.cluster is
 evaluation.reference_point={helpful:1}                      | evaluation.reference_point names helpful, harmless
 evaluation.reference_point={helpful:1,harmless:1,kind:1}    | evaluation.reference_point names, kind
 evaluation.reference_point={helpful:nan,harmless:1}         | evaluation.reference_point.helpful is nan

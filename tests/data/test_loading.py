@@ -44,9 +44,15 @@ def source(rows, **options):
     return ValueSource(Listed(rows), PairColumns(), **options)
 
 
-def load(rows, *, on_bad_row="error", max_train_pairs=None, **options):
+def load(rows, *, on_bad_row="error", max_train_pairs=None, cluster=None, **options):
     options = {"validation_fraction": 0.2, "test_fraction": 0.3} | options
-    return load_value("helpful", source(rows, **options), on_bad_row=on_bad_row, max_train_pairs=max_train_pairs)
+    return load_value(
+        "helpful",
+        source(rows, **options),
+        on_bad_row=on_bad_row,
+        max_train_pairs=max_train_pairs,
+        cluster=cluster,
+    )
 
 
 def texts(pairs):
@@ -109,6 +115,23 @@ def test_an_unknown_split_name_is_a_bad_row(split):
     data, report = load(rows, split_field="split", on_bad_row="skip")
     assert [len(pairs) for _, pairs in data.splits()] == [1, 1, 1]
     assert list(report.problems.values()) == [("rows:4",)]
+
+
+@pytest.mark.parametrize(("field", "meta"), [("topic", {}), ("meta.source", {"source": 7})])
+def test_rows_that_are_evaluated_on_name_their_cluster(field, meta):
+    data, _ = load([row(f"question {n}", topic="law", meta=meta) for n in range(60)], cluster=field)
+    labels = {split: {pair.cluster for pair in pairs} for split, pairs in data.splits()}
+    label = "law" if field == "topic" else "7"
+    assert labels == {"train": {""}, "validation": {label}, "test": {label}}
+
+
+@pytest.mark.parametrize("topic", [None, "", True, 0.5, ["law"]])
+def test_a_row_without_a_usable_cluster_is_a_bad_row(topic):
+    rows = [*many(30, topic="law"), row("held out", topic=topic)]
+    with pytest.raises(BadRow, match=r"^rows:1: the cluster field 'topic' holds no text or number"):
+        load(rows, cluster="topic", test=Listed(rows[-1:]))
+    data, _ = load(rows, cluster="topic", test=Listed([*many(2, topic="art"), rows[-1]]), on_bad_row="skip")
+    assert [pair.cluster for pair in data.test] == ["law"] * (len(data.test) - 2) + ["art"] * 2
 
 
 def test_rows_of_the_test_source_are_held_out_whatever_their_hash():

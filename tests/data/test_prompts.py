@@ -3,7 +3,8 @@ from itertools import pairwise
 import pytest
 
 from mva.data.preference import PreferencePair, ValueData, prompt_id, user_prompt
-from mva.data.prompts import evaluation_prompts
+from mva.data.prompts import check_clusters, evaluation_prompts, prompt_clusters
+from mva.data.sources.base import BadRow
 
 
 def pairs(texts):
@@ -62,3 +63,28 @@ def test_what_any_value_trains_on_is_left_out():
 def test_the_split_asked_for_is_the_one_that_is_given():
     data = {"one": value(A, test=B)}
     assert set(texts(evaluation_prompts(data, "test"))) == set(B)
+
+
+def clustered(labels, name="helpful"):
+    pairs = tuple(PreferencePair(user_prompt(text), "good", "bad", cluster=label) for text, label in labels)
+    return ValueData(name, (), pairs, ())
+
+
+def test_clusters_are_labels_by_prompt_and_absent_ones_leave_nothing():
+    data = {"one": clustered([("a", "x"), ("a", "x"), ("b", "y")]), "two": clustered([("c", "x")])}
+    labels = {prompt_id(user_prompt(text)): label for text, label in zip("abc", "xyx", strict=True)}
+    assert prompt_clusters(data, "validation") == labels
+    assert prompt_clusters({"one": value(A)}, "validation") == {}
+    check_clusters(data, "validation")
+    check_clusters({"one": value(A)}, "validation")
+
+
+def test_a_prompt_in_two_clusters_is_refused():
+    data = {"one": clustered([("a", "x")]), "two": clustered([("a", "y")], "harmless")}
+    with pytest.raises(BadRow, match="cluster 'y' here and in 'x' elsewhere"):
+        prompt_clusters(data, "validation")
+
+
+def test_a_single_cluster_is_refused():
+    with pytest.raises(ValueError, match=r"All validation prompts are of the cluster 'x'.*evaluation.cluster"):
+        check_clusters({"one": clustered([("a", "x"), ("b", "x")])}, "validation")

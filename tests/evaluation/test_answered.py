@@ -3,21 +3,33 @@ import pytest
 
 from mva.evaluation import certainty
 from mva.evaluation.answered import Answered
+from mva.evaluation.asking import Sample
 from mva.extrapolation.candidate import Candidate, ScoredCandidate
 from mva.pareto.front import select_front
 
 
 def test_rewards_are_kept_by_value_and_prompt_until_the_candidate_is_whole():
-    answered = Answered(["kind", "brief"], ["p", "q"])
-    assert answered.missing("a") == ["p", "q"]
-    answered.add("a", "q", {"brief": 2.0, "kind": 1.0})
-    assert answered.missing("a") == ["p"]
+    p, q = Sample("p", 0), Sample("q", 0)
+    answered = Answered(["kind", "brief"], [p, q])
+    assert answered.missing("a") == [p, q]
+    answered.add("a", q, {"brief": 2.0, "kind": 1.0})
+    assert answered.missing("a") == [p]
     assert not answered.whole("a")
-    answered.add("a", "p", {"kind": 3.0, "brief": 4.0})
-    answered.add("a", "q", {"kind": 5.0, "brief": 6.0})  # read again from the ledger: the last line counts
+    answered.add("a", p, {"kind": 3.0, "brief": 4.0})
+    answered.add("a", q, {"kind": 5.0, "brief": 6.0})  # read again from the ledger: the last line counts
     assert answered.whole("a")
     assert not answered.whole("b")
     np.testing.assert_array_equal(answered.rewards("a"), [[3.0, 5.0], [4.0, 6.0]])
+
+
+def test_the_samples_of_a_prompt_are_averaged():
+    samples = [Sample(prompt, number) for prompt in "pq" for number in range(3)]
+    answered = Answered(["kind"], samples)
+    for reward, sample in enumerate(samples[:-1]):
+        answered.add("a", sample, {"kind": float(reward)})
+    assert answered.missing("a") == [Sample("q", 2)]
+    answered.add("a", samples[-1], {"kind": 11.0})
+    np.testing.assert_array_equal(answered.rewards("a"), [[1.0, (3 + 4 + 11) / 3]])
 
 
 @pytest.mark.parametrize("n", [400, 401])

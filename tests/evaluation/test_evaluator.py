@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from mva.data.preference import user_prompt
+from mva.data.preference import prompt_id, user_prompt
 from mva.engines.base import Response
 from mva.evaluation import evaluator as module
 from mva.evaluation.evaluator import Evaluator
@@ -19,6 +19,9 @@ from mva.rewards.scorer import NonFiniteReward
 
 PROMPTS = [user_prompt(text) for text in ("one", "two", "three", "four")]
 SPEC = GenerationSpec(max_new_tokens=4, batch_size=1)
+EARLIER_KEY = (
+    "ace83034549b3c6c2b2d4756c4cd73b3e0b3814e"  # of this evaluation, from before there were samples and clusters
+)
 CANDIDATES = [Candidate({"kind": x, "brief": y}) for x, y in [(1.0, 0.0), (0.0, 1.0), (2.0, 3.0)]]
 
 
@@ -221,3 +224,72 @@ def test_memory_does_not_grow_with_the_length_or_number_of_texts(tmp_path, monke
     tracemalloc.stop()
     assert peak < 300, f"{peak} bytes a response to read them"
     assert again(candidates) == [replace(scored, seconds=round(scored.seconds, 3)) for scored in evaluate(candidates)]
+
+
+@dataclass
+class Seeded(Parrot):
+    """A responder whose number of words is the rank of the request's seed among those that it has seen."""
+
+    seeds: list = field(default_factory=list)
+
+    def answer(self, requests, decoding):
+        for request in requests:
+            self.asked.append(request)
+            if request.seed not in self.seeds:
+                self.seeds.append(request.seed)
+            yield Response(request.id, (1,) * self.seeds.index(request.seed))
+
+
+def test_each_prompt_has_its_samples_and_the_score_is_the_mean_of_their_means(tmp_path):
+    seeded = Seeded()
+    (scored, twin) = make_evaluator(tmp_path, seeded, samples=3)(CANDIDATES[:2])
+    # Words by prompt: 0 1 2, 3 4 5, 6 7 8, 9 10 11. Means 1, 4, 7, 10; variance with n - 1: 15.
+    assert scored.scores["kind"] == twin.scores["kind"] == 5.5  # the same random numbers for all candidates
+    assert scored.standard_errors["kind"] == pytest.approx((15 / 4) ** 0.5)
+    assert scored.n_prompts == 4
+    assert len(set(seeded.seeds)) == 12
+
+
+def test_the_first_sample_is_that_of_an_evaluation_with_one(tmp_path):
+    one_sample, samples = Seeded(), Seeded()
+    make_evaluator(tmp_path, one_sample)(CANDIDATES[:1])
+    make_evaluator(tmp_path, samples, samples=2)(CANDIDATES[:1])
+    assert [request.seed for request in samples.asked[::2]] == [request.seed for request in one_sample.asked]
+
+
+def test_samples_are_read_again_from_the_ledger_each_in_its_place(tmp_path):
+    seeded = Seeded()
+    first = make_evaluator(tmp_path, seeded, samples=3)(CANDIDATES[:1])
+    (tmp_path / "candidates.jsonl").unlink()
+    again = make_evaluator(tmp_path, seeded, samples=3)(CANDIDATES[:1])
+    assert len(seeded.asked) == 12
+    assert [scored.scores for scored in again] == [scored.scores for scored in first]
+    evaluator = make_evaluator(tmp_path, seeded, samples=3)
+    assert evaluator.rewards_of(CANDIDATES[0], "kind") == [1.0, 4.0, 7.0, 10.0]
+
+
+def test_standard_errors_are_over_clusters(tmp_path, parrot):
+    labels = dict(zip([prompt_id(prompt) for prompt in PROMPTS], "aabb", strict=True))
+    evaluator = make_evaluator(tmp_path, parrot, clusters=labels)
+    (scored,) = evaluator(CANDIDATES[:1])
+    # Words 1, 2 | 3, 4, deviations from 2.5 add up to -2 and 2: clusters count as 2.5 -+ 2 * 2 / 4.
+    assert scored.scores["kind"] == 2.5
+    assert scored.n_prompts == 2
+    assert scored.standard_errors["kind"] == pytest.approx((2 / 2) ** 0.5)
+    assert evaluator.rewards_array([scored], ["kind"])[0, :, 0].tolist() == [1.5, 3.5]
+    assert {line.cluster for line in Ledger(tmp_path).generations(evaluator.key)} == {"a", "b"}
+
+
+def test_one_sample_of_unclustered_prompts_keeps_the_key_of_earlier_ledgers(tmp_path, parrot):
+    keys = {
+        make_evaluator(tmp_path, parrot, **changes).key
+        for changes in (
+            {},
+            {"samples": 1},
+            {"clusters": {}},
+            {"samples": 2},
+            {"clusters": {prompt_id(p): "a" for p in PROMPTS}},
+        )
+    }
+    assert len(keys) == 3
+    assert make_evaluator(tmp_path, parrot).key == EARLIER_KEY

@@ -53,6 +53,20 @@ def test_any_number_of_values_gives_a_front(n, tmp_path):
     assert len(pairs) == n * (n - 1) // 2
 
 
+def test_several_samples_a_prompt_are_common_to_all_candidates(tmp_path):
+    words = ["evaluation.samples=3", "evaluation.generation.temperature=1.0", "reward=length", "search=one_hot"]
+    front_of(experiment(tmp_path, *words), tmp_path / "run")
+    lines = [json.loads(line) for line in (tmp_path / "run" / "generations.jsonl").read_text().splitlines()]
+    base = json.loads((tmp_path / "run" / "candidates.jsonl").read_text().splitlines()[0])
+    validation = [line for line in lines if line["id"] == base["id"] and line["split"] == "validation"]
+    by_prompt = Counter(line["prompt_id"] for line in validation)
+    assert by_prompt == dict.fromkeys(by_prompt, 3)
+    assert len({(line["prompt_id"], line["response"]) for line in validation}) == 9  # samples differ
+    expected = sum(line["rewards"]["helpful"] for line in validation) / 9
+    assert base["scores"]["helpful"] == pytest.approx(expected)
+    assert base["n_prompts"] == 3
+
+
 @pytest.mark.parametrize("reward", ["preference_head", "length", "sentiment", "implicit"])
 def test_every_kind_of_reward_scores_the_candidates(reward, tmp_path):
     front, _, _ = front_of(experiment(tmp_path, f"reward={reward}", "search=one_hot"), tmp_path / "run")

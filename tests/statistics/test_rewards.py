@@ -12,6 +12,23 @@ def test_a_cluster_counts_as_one_prompt_and_the_mean_stays():
     np.testing.assert_allclose(clustered.mean(axis=1), rewards.mean(axis=1))
 
 
+def test_the_sizes_of_clusters_add_no_variance():
+    alike = np.full((1, 10, 1), 5.0)
+    np.testing.assert_allclose(by_cluster(alike, list("abbbbbbbbb")), np.full((1, 2, 1), 5.0))
+
+
+def test_the_variance_is_that_of_the_clusters_sums_of_deviations():
+    rewards = np.random.default_rng(1).normal(3.0, size=10)
+    labels = list("aaabbbbccd")
+    deviations = [
+        sum(r - rewards.mean() for r, label in zip(rewards, labels, strict=True) if label == x) for x in "abcd"
+    ]
+    clustered = by_cluster(rewards[None, :, None], labels)[0, :, 0]
+    # Miller 2024: SE^2 = sum_c (sum of c's deviations)^2 / n_prompts^2; n / (n - 1) is the usual correction.
+    expected = sum(d**2 for d in deviations) / 10**2 * 4 / 3
+    np.testing.assert_allclose(clustered.var(ddof=1) / 4, expected)
+
+
 def test_prompts_of_one_kind_do_not_feign_certainty():
     covered = {"clusters": 0, "prompts": 0}
     for trial in range(400):
