@@ -17,12 +17,13 @@ from mva.apps.errors import user_errors
 
 # Top-level keys that not every app reads; given to another app they would be ignored in silence.
 READERS = {
-    "run": ("explore", "export", "judge", "report", "rewards", "serve"),
+    "run": ("explore", "export", "judge", "power", "report", "rewards", "serve"),
     "candidate": ("export",),
     "coefficients": ("explore", "export"),
     "adapters": ("explore",),
     "export": ("export",),
     "judge": ("judge",),
+    "power": ("power",),
     "serve": ("serve",),
     "tune": ("tune",),
 }

@@ -128,6 +128,14 @@ class Tune(Checked):
 
 
 @dataclass(frozen=True)
+class Power(Checked):
+    """The group `power`."""
+
+    difference: Annotated[float, Bounds(0, above=True)] | None
+    minutes: Annotated[float, Bounds(0, above=True)]
+
+
+@dataclass(frozen=True)
 class Judge(Checked):
     """The group `judge`; `by` is a component."""
 
@@ -153,6 +161,7 @@ _GROUPS: Mapping[str, type] = {
     "serve": Serve,
     "tune": Tune,
     "judge": Judge,
+    "power": Power,
     "debug": Debug,
 }
 

@@ -180,7 +180,8 @@ def _draw_off_the_surface(axes: Axes, series: Series, x: str, y: str) -> None:
     axes.errorbar(
         [c.surface[x] for c in read_off], [c.surface[y] for c in read_off],
         xerr=[c.half_band(x) for c in read_off], yerr=[c.half_band(y) for c in read_off],
-        fmt="x", color=GREEN, markersize=6, elinewidth=1, alpha=0.8, label=f"{series.label}, read off the surface",
+        fmt="x", color=GREEN, ecolor=f"{GREEN}66", markersize=6, elinewidth=1,
+        label=f"{series.label}, read off the surface",
     )  # fmt: skip
 
 

@@ -56,25 +56,39 @@ class Variance:
 
     `prompts` is what falls with the number of prompts alone, `interaction` (prompts within a seed) with prompts times
     seeds, and `seeds` (may come out below 0) with the number of seeds; each as it stands at the `n_prompts` and
-    `n_seeds` measured.
+    `n_seeds` measured. `df_per_seed`: degrees of freedom of the seeds' part for each seed beyond the first, more than 1
+    where it is pooled over a table.
     """
 
     prompts: float
     interaction: float
     seeds: float
     df: float
-    n_prompts: int
-    n_seeds: int
+    n_prompts: float
+    n_seeds: float
+    df_per_seed: float = 1.0
 
     @property
     def total(self) -> float:
         """Of the mean; never below the prompts' part."""
         return max(self.prompts + self.interaction + self.seeds, self.prompts)
 
-    def at(self, n_prompts: float, n_seeds: float) -> float:
-        """What it would be with other numbers of prompts and seeds."""
-        prompts, seeds = self.n_prompts / n_prompts, self.n_seeds / n_seeds
-        return self.prompts * prompts + self.interaction * prompts * seeds + max(self.seeds, 0.0) * seeds
+    def projected(self, n_prompts: float, n_seeds: float) -> "Variance":
+        """What it would be with other numbers of prompts and seeds; of a single seed it has the prompts' part alone."""
+        prompts = self.prompts * self.n_prompts / n_prompts
+        interaction = self.interaction * self.n_seeds * self.n_prompts / n_prompts
+        of_mean = prompts + interaction / n_seeds
+        if n_seeds == 1:
+            return Variance(of_mean, 0.0, 0.0, n_prompts - 1, n_prompts, 1, self.df_per_seed)
+        between = max(self.seeds, 0.0) * self.n_seeds + interaction
+        return combined(
+            of_mean,
+            interaction,
+            between,
+            n_prompts=n_prompts,
+            n_seeds=n_seeds,
+            df_seeds=self.df_per_seed * (n_seeds - 1),
+        )
 
 
 def variance_of(estimates: Sequence[Estimate]) -> Variance:
@@ -102,7 +116,7 @@ def variance_of(estimates: Sequence[Estimate]) -> Variance:
 
 
 def combined(
-    of_mean: float, interaction: float, between: float, *, n_prompts: int, n_seeds: int, df_seeds: float
+    of_mean: float, interaction: float, between: float, *, n_prompts: float, n_seeds: float, df_seeds: float
 ) -> Variance:
     """Put the sources together: `of_mean` the prompts' variance of the mean, the others those of one seed."""
     prompts = max(of_mean - interaction / n_seeds, 0.0)
@@ -112,7 +126,7 @@ def combined(
     uncertain = between / n_seeds if n_seeds < FEW_SEEDS else abs(seeds)
     uncertainty = of_mean**2 / (n_prompts - 1) + uncertain * between / n_seeds / df_seeds
     df = max(total**2 / uncertainty, min(df_seeds, n_prompts - 1)) if uncertainty > 0 else n_prompts - 1
-    return Variance(prompts, interaction / n_seeds, seeds, df, n_prompts, n_seeds)
+    return Variance(prompts, interaction / n_seeds, seeds, df, n_prompts, n_seeds, df_seeds / (n_seeds - 1))
 
 
 @dataclass(frozen=True)
@@ -132,12 +146,12 @@ class Interval:
     @property
     def n_prompts(self) -> int:
         """Prompts measured on."""
-        return self.variance.n_prompts
+        return int(self.variance.n_prompts)
 
     @property
     def n_seeds(self) -> int:
         """Training seeds measured."""
-        return self.variance.n_seeds
+        return int(self.variance.n_seeds)
 
 
 def interval(

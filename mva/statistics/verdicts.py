@@ -8,15 +8,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-from scipy.stats import norm
-
-from mva.statistics.estimate import LEVEL, Interval, Variance
+from mva.statistics.estimate import LEVEL, Interval
+from mva.statistics.power import needs
 from mva.statistics.rewards import MINIMUM_PROMPTS
 
 Word = Literal["better", "worse", "no difference", "undecided"]
-POWER = 0.8
-MOST_PROMPTS, MOST_SEEDS = 100_000, 1000
 
 
 @dataclass(frozen=True)
@@ -69,30 +65,13 @@ def what_decides(
 ) -> tuple[int | None, int | None]:
     """Find the number of prompts, and of seeds, at which a difference of this size is told, or shown to be small.
 
-    Told with a probability of 80 % needs a standard error of `|difference| / (z + 0.84)`; shown to be small needs
-    `(d - |difference|) / (z + 0.84)`: the easier of the two is taken.
+    What is to be told is the measured difference, or the rest up to the smallest one that matters: the easier of the
+    two is taken (`mva.statistics.power`). Both numbers are above today's.
     """
-    z = float(norm.isf((1 - level) / 2) + norm.ppf(POWER))
     size = abs(difference.estimate)
-    wanted = (max(size, smallest_difference - size) / z) ** 2
+    wanted = max(size, smallest_difference - size)
     variance = difference.variance
-    now_prompts, now_seeds = variance.n_prompts, variance.n_seeds
-    prompts = _least(variance, wanted, now_prompts, MOST_PROMPTS, along_seeds=False)
-    seeds = _least(variance, wanted, now_seeds, MOST_SEEDS, along_seeds=True) if now_seeds > 1 else None
-    return None if prompts is None else max(prompts, MINIMUM_PROMPTS), seeds
-
-
-def _least(variance: Variance, wanted: float, now: int, most: int, *, along_seeds: bool) -> int | None:
-    """The smallest number above today's with at most the wanted variance."""
-
-    def reached(number: float) -> bool:
-        at = (variance.n_prompts, number) if along_seeds else (number, variance.n_seeds)
-        return variance.at(*at) <= wanted
-
-    if not reached(most):
-        return None
-    low, high = float(now), float(most)
-    while high - low > 0.5:
-        middle = (low + high) / 2
-        low, high = (low, middle) if reached(middle) else (middle, high)
-    return max(int(np.ceil(high)), now + 1)
+    needed = needs(variance, wanted, level=level)
+    prompts = None if needed.prompts is None else max(needed.prompts, int(variance.n_prompts) + 1, MINIMUM_PROMPTS)
+    seeds = None if needed.seeds is None else max(needed.seeds, int(variance.n_seeds) + 1)
+    return prompts, seeds

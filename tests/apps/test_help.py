@@ -15,7 +15,9 @@ from mva.apps.help import READERS
 from mva.apps.job_folder import job_folder
 
 APPS = Path(__file__).parents[2] / "mva" / "apps"
-NAMES = ("run", "train", "explore", "report", "export", "judge", "rewards", "tune", "serve", "data", "cache")
+NAMES = (
+    "run", "train", "explore", "report", "export", "judge", "rewards", "power", "tune", "serve", "data", "cache",
+)  # fmt: skip
 
 
 def examples(name):

@@ -1,8 +1,13 @@
 """The interactive figures of a run and of a sweep, which are drawn by the same code."""
 
+import json
+from dataclasses import replace
+
 import pytest
 
 from mva.analysis.sweep_view import of_one_run, sweep_view
+from mva.pareto.surface import SurfaceFit, SurfaceRecord
+from mva.report.figures import draw_fronts
 from mva.report.interactive import front_figures
 from mva.report.points import point_table, without_points
 from mva.runs.run_folder import read_run
@@ -50,3 +55,32 @@ def test_a_sweeps_points_say_whose_they_are_and_which_are_on_the_joint_front(tmp
     }  # fmt: skip
     rings = sum(width > 0 for name in ("s=0", "s=1") for width in drawn[name].marker.line.width)
     assert rings == len(front.members)
+
+
+def with_surface(folder, values):
+    """Give every candidate of a run a score off the surface 0.1 above its raw one, with half of its standard error."""
+    run = read_run(folder)
+    candidates = of_one_run(run).jobs[0].view.candidates
+    scores = {c.id: {value: c.scores[value] + 0.1 for value in values} for c in candidates}
+    errors = {c.id: dict.fromkeys(values, 0.04) for c in candidates}
+    fits = {value: SurfaceFit(0.5, used=True, worth=4.0) for value in values}
+    front = replace(run.front, surface=SurfaceRecord(fits, scores, errors))
+    (folder / "front.json").write_text(json.dumps(front.to_json()))
+    return of_one_run(read_run(folder))
+
+
+def test_scores_off_the_surface_stand_beside_raw_ones_with_their_intervals(tmp_path, make_run_folder):
+    front = with_surface(make_run_folder(tmp_path / "run", 2), ("helpful", "harmless"))
+    raw, read_off = (traces(front)[name] for name in ("front", "front, read off the surface"))
+    moved = [after - before for before, after in zip(raw.y, read_off.y, strict=True)]
+    assert moved == pytest.approx([0.1] * len(moved))
+    assert list(read_off.error_x.array) == pytest.approx([half / 2 for half in raw.error_x.array])
+    (axes,) = draw_fronts([front]).axes
+    assert "front, read off the surface" in axes.get_legend_handles_labels()[1]
+
+
+def test_a_value_without_a_surface_leaves_the_figure_as_it_is(tmp_path, make_run_folder):
+    front = with_surface(make_run_folder(tmp_path / "run", 2), ("helpful",))
+    assert not any("surface" in name for name in traces(front))
+    (axes,) = draw_fronts([front]).axes
+    assert not any("surface" in label for label in axes.get_legend_handles_labels()[1])

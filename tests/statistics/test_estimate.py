@@ -2,7 +2,15 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-from mva.statistics.estimate import Estimate, Variance, interval, mean_estimate, mean_intervals, variance_of
+from mva.statistics.estimate import (
+    Estimate,
+    Variance,
+    combined,
+    interval,
+    mean_estimate,
+    mean_intervals,
+    variance_of,
+)
 
 
 def gaussian(seed, shape, *, sd=1.0):
@@ -50,9 +58,24 @@ def test_intervals_of_a_crossed_mean_cover_it_as_often_as_they_say(n_prompts, n_
 
 def test_what_more_prompts_and_seeds_bring_is_read_off_the_sources():
     variance = Variance(prompts=0.04, interaction=0.01, seeds=0.02, df=10, n_prompts=20, n_seeds=3)
-    assert variance.at(20, 3) == pytest.approx(variance.total)
-    assert variance.at(40, 3) == pytest.approx(0.02 + 0.005 + 0.02)
-    assert variance.at(20, 6) == pytest.approx(0.04 + 0.005 + 0.01)
+    assert variance.projected(20, 3).total == pytest.approx(variance.total)
+    assert variance.projected(40, 3).total == pytest.approx(0.02 + 0.005 + 0.02)
+    assert variance.projected(20, 6).total == pytest.approx(0.04 + 0.005 + 0.01)
+
+
+def test_the_projected_degrees_of_freedom_are_those_that_a_measurement_would_have():
+    rewards = gaussian(0, (1, 30)) + gaussian(1, (4, 1), sd=0.3) + gaussian(2, (4, 30), sd=0.5)
+    variance = variance_of([mean_estimate(row) for row in rewards])
+    assert variance.seeds > 0
+    assert variance.projected(30, 4).df == pytest.approx(variance.df)
+    assert variance.projected(300, 4).df < variance.df, "with many prompts the few seeds are all that is uncertain"
+    assert variance.projected(60, 1).df == 59
+
+
+def test_a_variance_pooled_over_a_table_keeps_its_degrees_of_freedom_for_each_seed():
+    pooled = combined(0.01, 0.004, 0.02, n_prompts=24, n_seeds=3, df_seeds=9.0)
+    assert pooled.df_per_seed == 4.5
+    assert pooled.projected(24, 3).df == pytest.approx(pooled.df)
 
 
 def test_a_difference_on_the_same_prompts_loses_what_prompts_do_to_both():
