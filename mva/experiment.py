@@ -69,6 +69,7 @@ class Experiment:
         self.search.start(self.space, seed=self.seed)
         self._check_reference_point()
         self._check_reward_check()
+        self._check_pessimism()
         self._check_rank()
 
     def check_machine(self) -> None:
@@ -103,6 +104,17 @@ class Experiment:
                 f"names {', '.join(unknown)}, but the values are {', '.join(self.values)}: choose lists of files for "
                 "these, or one list for all.",
             )
+
+    def _check_pessimism(self) -> None:
+        if self.evaluation.pessimism == 0:
+            return
+        for value, reward in self.rewards.items():
+            if getattr(reward, "members", 1) < 2:  # specifications of ensembles have them
+                raise BadSetting(
+                    "evaluation.pessimism",
+                    f"is {self.evaluation.pessimism:g}, and the reward of '{value}' is no ensemble: choose 0, or "
+                    "reward=preference_head with reward.members of at least 2.",
+                )
 
     def _check_rank(self) -> None:
         """Estimators that look at a factor's rows need some, wherever two values' vectors are compared."""

@@ -23,6 +23,7 @@ from mva.models.value_vector import ValueVector
 from mva.pareto.front import Front, select_front
 from mva.rewards.base import Bar, Reward, RewardContext, silent
 from mva.rewards.margin import RewardMargin
+from mva.rewards.pessimism import pessimistic
 from mva.training.fit import Log, VectorFitter
 from mva.training.task import Task
 
@@ -147,11 +148,11 @@ def make_evaluator(
 ) -> Evaluator:
     """Score combinations of these vectors on the split's prompts."""
     e = session.experiment
-    scoring = Scoring(partial(build_rewards, e, session.data, vectors), e.evaluation.generation.strip_reasoning)
+    scoring = Scoring(partial(_scoring_rewards, e, session.data, vectors), e.evaluation.generation.strip_reasoning)
     return Evaluator(
         session.engine.responder(vectors, scoring),
         session.backbone,
-        rewards,
+        pessimistic(rewards, e.evaluation.pessimism),
         prompts=session.prompts(split),
         split=split,
         generation=e.evaluation.generation,
@@ -161,6 +162,13 @@ def make_evaluator(
         clusters=session.clusters(split),
         bar=session.stages.bar,
     )
+
+
+def _scoring_rewards(
+    e: Experiment, data: Mapping[str, ValueData], vectors: Sequence[ValueVector], backbone: Backbone
+) -> dict[str, Reward]:
+    """Build what an engine's worker scores candidates with."""
+    return pessimistic(build_rewards(e, data, vectors, backbone), e.evaluation.pessimism)
 
 
 def _fitter(session: Session, log: Log) -> VectorFitter:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from mva.evaluation.ledger import DISAGREEMENT
 from mva.extrapolation.candidate import Candidate
 from mva.pareto.front import Front
 from mva.pareto.hypervolume import hypervolume
@@ -37,6 +38,7 @@ class CandidateView:
     composition: str = "linear"
     surface: Mapping[str, float] = field(default_factory=dict)
     surface_errors: Mapping[str, float] = field(default_factory=dict)
+    disagreement: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -78,6 +80,11 @@ class FrontView:
     def choosing_scores(self, candidate: CandidateView) -> dict[str, float]:
         """The scores that a candidate is chosen by: raw, or read off the surfaces that fit (`evaluation.select_by`)."""
         return {**candidate.scores, **(candidate.surface if self.front.select_by == "surface" else {})}
+
+    @property
+    def disagreeing(self) -> tuple[str, ...]:
+        """The values whose reward is an ensemble, which may disagree on a candidate's responses."""
+        return tuple(value for value in self.values if any(value in c.disagreement for c in self.candidates))
 
     @property
     def on_front(self) -> list[CandidateView]:
@@ -177,4 +184,5 @@ def _candidate_view(line: Record, point: Any, sample: str, *, surface: SurfaceRe
         composition=candidate.composition,
         surface={} if surface is None else surface.scores.get(line["id"], {}),
         surface_errors={} if surface is None else surface.standard_errors.get(line["id"], {}),
+        disagreement=line.get(DISAGREEMENT, {}),
     )

@@ -11,6 +11,7 @@ from mva.experiment import Experiment
 from mva.models.backbone import Backbone
 from mva.rewards.base import Bar, Reward
 from mva.rewards.check import RewardCheck, check_rewards, number_of_checks
+from mva.rewards.pessimism import pessimistic
 from mva.stages import Stages
 
 
@@ -60,10 +61,14 @@ def run_checks(
         return list(check_rewards(rewards, data, sources, limit=limit, advance=advance))
 
 
-def rewards_record(rewards: Mapping[str, Reward], checks: Sequence[RewardCheck]) -> dict[str, Any]:
-    """Describe the rewards with their agreement on their own held-out pairs, and all checks: `rewards.json`."""
+def rewards_record(rewards: Mapping[str, Reward], checks: Sequence[RewardCheck], *, pessimism: float) -> dict[str, Any]:
+    """Describe the rewards with their agreement on their own held-out pairs, and all checks: `rewards.json`.
+
+    The key is that of what candidates are scored with: scores of equal keys compare.
+    """
     own = {check.value: asdict(check.agreement) for check in checks if check.own}
+    keys = {value: reward.key for value, reward in pessimistic(rewards, pessimism).items()}
     about = {
-        value: {"kind": type(reward).__name__, "key": reward.key, **own[value]} for value, reward in rewards.items()
+        value: {"kind": type(reward).__name__, "key": keys[value], **own[value]} for value, reward in rewards.items()
     }
     return {"rewards": about, "checks": [check.to_json() for check in checks]}

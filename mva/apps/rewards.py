@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from mva.apps import assemble
 from mva.apps.command import app
-from mva.apps.reward_sources import read_sources, rewards_record, run_checks, taken_sources
+from mva.apps.reward_sources import read_sources, run_checks, taken_sources
 from mva.data.tokenized import examples, renderable
 from mva.experiment import Experiment
 from mva.folders import check_folder
@@ -25,6 +25,7 @@ from mva.pipeline import build_rewards
 from mva.report.reward_table import reward_table
 from mva.rewards.base import Reward
 from mva.rewards.implicit import Implicit
+from mva.rewards.pessimism import pessimistic
 from mva.runs.run_folder import Record, RunFiles, read_run
 from mva.seeding import seed_everything
 from mva.stages import Stages
@@ -64,11 +65,8 @@ def _check(config: DictConfig, run: RunFiles | None) -> Sequence[Record]:
     vectors = [] if run is None else _vectors_of(run, experiment, backbone)
     rewards = build_rewards(experiment, data, vectors, backbone, bar=stages.bar)
     if run is not None:
-        _check_same(run, rewards)
-    checks: Sequence[Record] = rewards_record(rewards, run_checks(experiment, rewards, data, sources, bar=stages.bar))[
-        "checks"
-    ]
-    return checks
+        _check_same(run, pessimistic(rewards, experiment.evaluation.pessimism))
+    return [check.to_json() for check in run_checks(experiment, rewards, data, sources, bar=stages.bar)]
 
 
 def _check_needs_no_vectors(experiment: Experiment) -> None:

@@ -85,6 +85,11 @@ def _identity(plain: Mapping[Any, Any]) -> str:
     for group, shown in _SHOWN.items():
         if isinstance(node_of_group := about.get(group), dict):
             about[group] = {name: node for name, node in node_of_group.items() if name not in shown}
+    evaluation = about.get("evaluation")
+    if isinstance(evaluation, dict) and not evaluation.get("pessimism"):
+        # Without it an ensemble scores as its first member does.
+        about["evaluation"] = {name: node for name, node in evaluation.items() if name != "pessimism"}
+        about |= {name: _without_members(about[name]) for name in ("reward", "rewards") if name in about}
     if isinstance(model := about.get("model"), dict):
         left_out = ("attention",) if model.get("quantization") else ("attention", "quantization")
         about["model"] = {name: node for name, node in model.items() if name not in left_out}
@@ -92,6 +97,13 @@ def _identity(plain: Mapping[Any, Any]) -> str:
         earlier = {name: node for name, node in execution.items() if name not in _CARRIED_OUT_SINCE}
         about["trainer"] = {**trainer, "execution": {**earlier, **_CARRIED_OUT}}
     return fingerprint(with_kinds(about))
+
+
+def _without_members(rewards: Any) -> Any:
+    """Leave the ensembles' sizes out of a reward, or of rewards by value."""
+    if not isinstance(rewards, dict):
+        return rewards
+    return {name: _without_members(node) for name, node in rewards.items() if name != "members"}
 
 
 def _same_run(before: dict[str, Any], config: DictConfig) -> bool:

@@ -116,7 +116,7 @@ class Workflow:
         """Check the rewards on labelled pairs, their own held-out ones first."""
         session = self.session
         checks = run_checks(session.experiment, rewards, session.data, session.sources, bar=session.stages.bar)
-        self._write("rewards", rewards_record(rewards, checks))
+        self._write("rewards", rewards_record(rewards, checks, pessimism=session.experiment.evaluation.pessimism))
 
     def _measure(self, diagnostics: Diagnostics) -> None:
         self._write("dependence", diagnostics.dependence())

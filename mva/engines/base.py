@@ -18,6 +18,7 @@ from mva.models.store import Store
 from mva.models.value_vector import ValueVector
 from mva.policies.base import PolicySpec
 from mva.rewards.base import Reward
+from mva.rewards.scorer import Scored
 
 NOT_FINITE = "the model's logits are not finite with these coefficients"
 
@@ -63,13 +64,19 @@ class Response:
     """What became of the request `id`.
 
     `tokens` are the generated ids, up to and with the stop token. `failure` says why there are none. `rewards` are
-    there, by value, where the engine scores what it generates.
+    there, by value, where the engine scores what it generates, with the `disagreement` of those that are ensembles.
     """
 
     id: int
     tokens: tuple[int, ...] = ()
     failure: str = ""
     rewards: Mapping[str, float] | None = None
+    disagreement: Mapping[str, float] | None = None
+
+    @property
+    def scored(self) -> Scored | None:
+        """What the engine has scored; None where it scores nothing."""
+        return None if self.rewards is None else Scored(self.rewards, self.disagreement or {})
 
 
 class Responder(Protocol):

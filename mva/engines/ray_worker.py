@@ -173,5 +173,8 @@ class _Speaker:
             for response, dialogue in zip(responses, asked, strict=True)
             if not response.failure
         }
-        rewards = dict(zip(texts, self._scorer(list(texts.values())), strict=True))
-        return [replace(response, rewards=rewards.get(response.id)) for response in responses]
+        scored = dict(zip(texts, self._scorer(list(texts.values())), strict=True))
+        return [
+            replace(response, **scored[response.id]._asdict()) if response.id in scored else response
+            for response in responses
+        ]

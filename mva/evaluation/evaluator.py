@@ -23,7 +23,7 @@ from mva.extrapolation.candidate import Candidate, ScoredCandidate
 from mva.models.backbone import Backbone
 from mva.models.store import key_of
 from mva.rewards.base import Bar, Reward, silent
-from mva.rewards.scorer import Scorer
+from mva.rewards.scorer import Scored, Scorer, ensembles
 from mva.stages import Advance
 
 BLOCK = 256  # responses that are scored and written together
@@ -43,9 +43,8 @@ class Evaluator:
     samples' mean, or over `clusters` (labels by prompt id), where prompts come in clusters.
     Responses come from the engine in any order. They are scored and go to the ledger in blocks of `BLOCK`, in the order
     of the requests, so that a killed run loses little and a resumed one scores the same blocks. What the ledger knows
-    under this evaluation's key is never generated again, and identical responses to a prompt are scored once.
-    `vector_keys` are the content addresses of what the responder combines, by value; `bar(description, total)` opens a
-    progress bar over responses.
+    under this evaluation's key is not generated again; identical responses to a prompt are scored once.
+    `vector_keys` are the content addresses of what the responder combines, by value; `bar` opens a progress bar.
 
     Raises:
         ValueError: If there are fewer than two distinct prompts.
@@ -144,10 +143,10 @@ class Evaluator:
 
     @cached_property
     def _answered(self) -> Answered:
-        answered = Answered(list(self.rewards), self._asking.all)
+        answered = Answered(list(self.rewards), self._asking.all, ensembles(self.rewards))
         for line in self.ledger.generations(self.key):
-            answered.add(line.candidate, Sample(prompt_id(line.prompt), line.sample), line.rewards)
-            self._scorer.remember((line.prompt, line.response), line.rewards)
+            answered.add(line.candidate, Sample(prompt_id(line.prompt), line.sample), line.rewards, line.disagreement)
+            self._scorer.remember((line.prompt, line.response), Scored(line.rewards, line.disagreement))
         return answered
 
     @cached_property
@@ -194,30 +193,30 @@ class Evaluator:
 
     def _record(self, block: Sequence[tuple[Row, Response]]) -> None:
         """Score a block of responses, unless the engine has, and write it down."""
-        answered = [(*row, self._text(response), response.rewards) for row, response in block if not response.failure]
-        unscored = [(self._prompts[sample.prompt], text) for _, sample, text, rewards in answered if rewards is None]
-        scored = iter(self._scorer(unscored))
+        answered = [
+            (*row, response_text(response.tokens, self.backbone, self.generation.strip_reasoning), response.scored)
+            for row, response in block
+            if not response.failure
+        ]
+        new = iter(self._scorer([(self._prompts[s.prompt], text) for _, s, text, scored in answered if not scored]))
         generations = [
             Generation(
                 candidate.id,
                 self._prompts[sample.prompt],
                 text,
-                next(scored) if rewards is None else rewards,
+                **(scored or next(new))._asdict(),
                 split=self.split,
                 sample=sample.number,
                 cluster=self.clusters.get(sample.prompt, ""),
             )
-            for candidate, sample, text, rewards in answered
+            for candidate, sample, text, scored in answered
         ]
         self.ledger.add_generations(generations, key=self.key)
-        for (candidate, sample, _, _), generation in zip(answered, generations, strict=True):
-            self._answered.add(candidate.id, sample, generation.rewards)
+        for (candidate, sample, _, _), line in zip(answered, generations, strict=True):
+            self._answered.add(candidate.id, sample, line.rewards, line.disagreement)
         for (candidate, _), response in block:
             if response.failure and candidate.id not in self.failed:
                 self._fail(candidate, response.failure)
-
-    def _text(self, response: Response) -> str:
-        return response_text(response.tokens, self.backbone, self.generation.strip_reasoning)
 
     def _fail(self, candidate: Candidate, reason: str) -> None:
         if not any(candidate.coefficients.values()):
@@ -247,4 +246,5 @@ class Evaluator:
             n_prompts=len(clustered),
             split=self.split,
             seconds=self._seconds[candidate.id],
+            disagreement=self._answered.mean_disagreement(candidate.id),
         )

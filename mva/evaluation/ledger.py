@@ -4,13 +4,14 @@ A line of `candidates.jsonl`: `schema_version`, `id`, `split`, `coefficients` (b
 `scores` (by value), `standard_errors` (by value), `n_prompts`, `seconds`, `key`. A line of
 `generations.jsonl`: `schema_version`, `id` (the candidate's), `split`, `prompt_id`, `prompt`, `response`,
 `rewards` (by value), `key`, and, unless it is the first, `sample`: which of the candidate's responses to the prompt
-this is. `cluster` names the prompt's cluster, where prompts come in clusters. The key names the evaluation that a line
-belongs to (see `Evaluator`); `evaluations.json` says which one is current. A candidate that can't be scored has
-`failed`, the reason, instead of scores.
+this is. `cluster` names the prompt's cluster, where prompts come in clusters. Lines of both files have `disagreement`
+(by value) where rewards are ensembles. The key names the evaluation that a line belongs to (see `Evaluator`);
+`evaluations.json` says which one is current. A candidate that can't be scored has `failed`, the reason, instead of
+scores.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from sys import intern
 from typing import Any
@@ -23,10 +24,11 @@ from mva.shapes import Shape, count, fields, list_of, named, number, one_of, tex
 
 CANDIDATES, GENERATIONS, EVALUATIONS = "candidates.jsonl", "generations.jsonl", "evaluations.json"
 FAILED = "failed"
+DISAGREEMENT = "disagreement"
 
 _BY_VALUE = named(number, at_least=1)
 _VERSION = one_of(SCHEMA_VERSION)
-_OPTIONAL = {"schema_version": _VERSION, "key": text}
+_OPTIONAL = {"schema_version": _VERSION, "key": text, "disagreement": named(number)}
 _CANDIDATE = {"id": text, "split": text, "coefficients": _BY_VALUE, "composition": text}
 _SCORED = fields(
     {**_CANDIDATE, "scores": _BY_VALUE, "standard_errors": _BY_VALUE, "n_prompts": count, "seconds": number}, _OPTIONAL
@@ -66,6 +68,7 @@ class Generation:
     split: str = "validation"
     sample: int = 0
     cluster: str = ""
+    disagreement: Mapping[str, float] = field(default_factory=dict)
 
 
 class Ledger:
@@ -113,6 +116,7 @@ class Ledger:
                 "n_prompts": one.n_prompts,
                 "seconds": round(one.seconds, 3),
                 "key": key,
+                **_spread(one.disagreement),
             }
             for one in scored
         )
@@ -144,6 +148,7 @@ class Ledger:
                 "key": key,
                 **({"sample": generation.sample} if generation.sample else {}),
                 **({"cluster": generation.cluster} if generation.cluster else {}),
+                **_spread(generation.disagreement),
             }
             for generation in generations
         )
@@ -173,6 +178,7 @@ class _Sharing:
             split=line["split"],
             sample=line.get("sample", 0),
             cluster=line.get("cluster", ""),
+            disagreement=line.get(DISAGREEMENT, {}),
         )
 
     def _prompt(self, line: Mapping[str, Any]) -> tuple[list[dict[str, Any]], Dialogue]:
@@ -199,6 +205,10 @@ def current_lines(folder: Path, name: str) -> list[dict[str, Any]]:
     return [line for line in lines if line.get("key") == latest[line["split"]]]
 
 
+def _spread(disagreement: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    return {DISAGREEMENT: dict(disagreement)} if disagreement else {}
+
+
 def _declared(path: Path) -> dict[str, str]:
     if not path.exists():
         return {}
@@ -215,4 +225,5 @@ def _scored(line: Mapping[str, Any]) -> ScoredCandidate:
         n_prompts=line["n_prompts"],
         split=line["split"],
         seconds=line["seconds"],
+        disagreement=line.get(DISAGREEMENT, {}),
     )

@@ -24,6 +24,7 @@ class EvaluationSettings:
     `n_reward_pairs` bounds the held-out pairs that each reward is checked on (None = all), and the pairs of each file
     of `reward_check`: files or folders of labelled pairs that all rewards are checked on, too, or such lists by value.
     `reward_check_format` says how their rows become pairs (None = by their columns).
+    `pessimism` is how many standard deviations over a reward's ensemble are taken off every response's reward.
     """
 
     n_validation_prompts: Count
@@ -38,6 +39,7 @@ class EvaluationSettings:
     reward_check_format: PairFormat | None = None
     samples: Count = 1
     cluster: Text | None = None
+    pessimism: NotNegative = 0.0
 
     def __post_init__(self) -> None:
         """Refuse settings that are not as annotated, and several samples where all would be the same.

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,8 @@ class ScoredCandidate:
 
     `standard_errors` are those of the means over prompts, or over clusters of prompts where they come in clusters;
     `n_prompts` is how many prompts or clusters were used.
+    `disagreement` is the mean, over the responses, of the standard deviation over an ensemble's members; of those
+    values whose reward is an ensemble.
     """
 
     candidate: Candidate
@@ -52,6 +54,7 @@ class ScoredCandidate:
     n_prompts: int
     split: str = "validation"
     seconds: float = 0.0
+    disagreement: Mapping[str, float] = field(default_factory=dict)
 
 
 def coordinates(candidates: Sequence[Candidate]) -> NDArray[np.float64]:

@@ -27,6 +27,7 @@ def front_rows(view: FrontView) -> tuple[list[str], list[list[object]]]:
     for v in values:
         columns += [f"{v} {what}" for what in ("score", "standard error", "held-out score")]
         columns += [f"{v} {what}" for what in ("surface score", "surface standard error") if v in read_off]
+    columns += [f"{v} disagreement" for v in view.disagreeing]
     rows: list[list[object]] = []
     probabilities = {point.id: point.membership_probability for point in view.front.points}
     for c in view.on_front:
@@ -34,6 +35,7 @@ def front_rows(view: FrontView) -> tuple[list[str], list[list[object]]]:
         for v in values:
             row += [c.scores[v], c.errors[v], None if c.held_out is None else c.held_out[v]]
             row += [c.surface[v], c.surface_errors[v]] if v in read_off else []
+        row += [c.disagreement.get(v) for v in view.disagreeing]
         rows.append([*row, probabilities[c.id]])
     return [*columns, "probability of being non-dominated"], rows
 
@@ -47,6 +49,7 @@ def candidate_rows(view: FrontView) -> tuple[list[str], list[list[object]]]:
         *(f"{v} coefficient" for v in view.vectors),
         *(f"{v} score" for v in view.values),
         *(f"{v} {what}" for v in view.surface_values for what in ("surface score", "surface standard error")),
+        *(f"{v} disagreement" for v in view.disagreeing),
     ]
     return columns, [_candidate_row(view, c) for c in view.candidates]
 
@@ -57,7 +60,7 @@ def _candidate_row(view: FrontView, candidate: CandidateView) -> list[object]:
     row += [candidate.scores[v] for v in view.values]
     for v in view.surface_values:
         row += [candidate.surface[v], candidate.surface_errors[v]]
-    return row
+    return [*row, *(candidate.disagreement.get(v) for v in view.disagreeing)]
 
 
 def export_command(run: RunFiles, candidate: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -36,6 +36,15 @@ class Reward(Protocol):
         A score depends on its own prompt and response alone, not on the others in the call.
         Shape: `(n,)`, floating point, on the CPU.
         """
+        ...
+
+
+@runtime_checkable
+class EnsembleReward(Reward, Protocol):
+    """A reward of several members, which may disagree."""
+
+    def disagreement(self, prompts: Sequence[Dialogue], responses: Sequence[str]) -> Tensor:
+        """Return the standard deviation of each response's score over the members. Shape: `(n,)`, on the CPU."""
         ...
 
 

@@ -17,39 +17,21 @@ from sklearn.model_selection import GridSearchCV, GroupKFold
 from torch import Tensor
 
 from mva.checks import FILLED, Bounds, Count, Positive, check
-from mva.data.preference import Dialogue, prompt_id
+from mva.data.preference import prompt_id
 from mva.data.tokenization import TokenLimits
-from mva.fingerprint import fingerprint
+from mva.fingerprint import added, fingerprint, kind
 from mva.models.store import key_of
 from mva.records import read_json
 from mva.rewards.base import RewardContext
-from mva.rewards.features import HiddenFeatures, Pooling
+from mva.rewards.bootstrap import differences, resampled_weights, standardised
+from mva.rewards.features import HiddenFeatures, Pooling, Text
+from mva.rewards.fitted_head import FittedHead, HeadEnsemble, Report
 from mva.shapes import named, number
 
 Array = NDArray[np.float64]
-Report = dict[str, float]
 
 
-@dataclass(frozen=True)
-class FittedHead:
-    """The score `w . f(prompt, response) - offset`, in units of the training responses' standard deviation.
-
-    The training responses have mean 0 and standard deviation 1. `report` holds the chosen `inverse_penalty`, the
-    `cross_validated_log_loss` on the training pairs (nats a pair), and the `length_correlation` between the score and
-    the number of words (a value whose chosen responses are longer teaches the head length).
-    """
-
-    key: str
-    features: HiddenFeatures
-    weight: Tensor
-    offset: float
-    report: Report
-
-    def score(self, prompts: Sequence[Dialogue], responses: Sequence[str]) -> Tensor:
-        """Score with the linear head. Shape: `(n,)`."""
-        return self.features(list(zip(prompts, responses, strict=True))) @ self.weight - self.offset
-
-
+@kind("mva.rewards.preference_head.PreferenceHead")
 @dataclass(frozen=True)
 class PreferenceHead:
     """Fit `P(chosen > rejected) = sigmoid(w . (f_chosen - f_rejected))` with an L2 penalty on `w`.
@@ -57,8 +39,12 @@ class PreferenceHead:
     `f` are hidden states of the backbone without any adapter (see `HiddenFeatures`), standardised over the
     training responses. The penalty `||w||^2 / (2C)` is chosen from `inverse_penalties` (the C) by the
     log-likelihood of cross-validation folds of the training pairs; pairs of one prompt share a fold.
-    Everything but `batch_size`, which only says how much is computed at once, enters the head's key, with the
-    backbone, its template and the pairs.
+    Everything but `batch_size`, which only says how much is computed at once, and `members` enters the head's key, with
+    the backbone, its template and the pairs.
+
+    Of `members` heads the first is the one on all pairs, which alone scores; the others are fitted with its penalty to
+    prompts drawn with replacement (a bootstrap in which the pairs of a prompt stay together): where they disagree, the
+    score is unsure.
 
     Raises:
         ValueError: If `layers` are not fractions of the depth.
@@ -70,6 +56,7 @@ class PreferenceHead:
     limits: TokenLimits
     folds: Annotated[int, Bounds(2, 1000)] = 5
     batch_size: Count = 32
+    members: Annotated[int, Bounds(1, 1000)] = added(8)
 
     def __post_init__(self) -> None:
         """Refuse settings that are not as annotated."""
@@ -82,8 +69,11 @@ class PreferenceHead:
             FloatingPointError: If features or head are not finite.
             ValueError: If there are fewer distinct training prompts than folds.
         """
+        head = self._head(context, self._features_of(context))
+        return head if self.members == 1 else self._ensemble(context, head)
+
+    def _head(self, context: RewardContext, features: HiddenFeatures) -> FittedHead:
         key = key_of(self._describe(context))
-        features = self._features_of(context)
         with context.store.making("rewards", key, what=f"the reward head of '{context.value}'"):
             folder = context.store.get("rewards", key)
             if folder is None:
@@ -91,6 +81,40 @@ class PreferenceHead:
                 _check_finite(context.value, *fit)
                 folder = context.store.put("rewards", key, lambda draft: _write(draft, *fit))
         return _read(folder, key, features)
+
+    def _ensemble(self, context: RewardContext, head: FittedHead) -> HeadEnsemble:
+        """Fit the other members; they lie under an address of their own, so that the head's stays what it was."""
+        key, store = key_of({"ensemble": head.key, "members": self.members}), context.store
+        with store.making("rewards", key, what=f"the ensemble of '{context.value}'"):
+            folder = store.get("rewards", key)
+            if folder is None:
+                members = self._members(context, head)
+                folder = store.put("rewards", key, lambda draft: save_file(members, draft / "members.safetensors"))
+        tensors = load_file(folder / "members.safetensors")
+        return HeadEnsemble(
+            head.key, head.features, head.weight, head.offset, head.report, tensors["weights"], tensors["offsets"]
+        )
+
+    def _members(self, context: RewardContext, head: FittedHead) -> dict[str, Tensor]:
+        x = _training_features(context, head.features)
+        others = resampled_weights(
+            x,
+            [prompt_id(pair.prompt) for pair in context.data.train],
+            inverse_penalty=head.report["inverse_penalty"],
+            n=self.members - 1,
+            seed=int(head.key[:16], 16),
+        )
+        with context.bar(f"Ensemble of '{context.value}'", self.members) as advance:
+            weights, offsets = [head.weight], [head.offset]
+            advance(1)
+            for other in others:
+                weight, offset = standardised(x, other)
+                weights.append(torch.from_numpy(weight))
+                offsets.append(offset)
+                advance(1)
+        members = {"weights": torch.stack(weights), "offsets": torch.tensor(offsets, dtype=torch.float64)}
+        _check_finite(context.value, members["weights"], members["offsets"], {})
+        return members
 
     def _describe(self, context: RewardContext) -> dict[str, object]:
         return {
@@ -123,34 +147,41 @@ class PreferenceHead:
                 f"The head of '{context.value}' needs training pairs of at least {self.folds} prompts: "
                 "give more data, or set reward.folds lower."
             )
-        responses = [pair.chosen for pair in pairs] + [pair.rejected for pair in pairs]
-        texts = list(zip([pair.prompt for pair in pairs] * 2, responses, strict=True))
-        with context.bar(f"Features for '{context.value}'", len(set(texts))) as advance:
-            x = features(texts, advance=advance).numpy()
+        x = _training_features(context, features)
         scale = np.maximum(x.std(axis=0), 1e-12)
         search = self._search(x / scale, [prompt_id(pair.prompt) for pair in pairs])
-        raw = x @ (weight := search.best_estimator_.coef_[0] / scale)
-        unit = max(raw.std(), 1e-12)
-        weight, offset, scores = weight / unit, raw.mean() / unit, (raw - raw.mean()) / unit
+        weight, offset = standardised(x, search.best_estimator_.coef_[0] / scale)
+        words = [len(response.split()) for _, response in _training_texts(context)]
         report = {
             "inverse_penalty": 2 * search.best_params_["C"],
             "cross_validated_log_loss": -float(search.best_score_),
-            "length_correlation": _correlation(scores, np.array([len(r.split()) for r in responses], dtype=float)),
+            "length_correlation": _correlation(x @ weight - offset, np.array(words, dtype=float)),
         }
-        return torch.from_numpy(weight), torch.tensor(offset), report
+        return torch.from_numpy(weight), torch.tensor(offset, dtype=torch.float64), report
 
     def _search(self, x: Array, groups: Sequence[str]) -> GridSearchCV:
-        """Fit without an intercept on differences of both signs: twice the Bradley-Terry likelihood."""
-        chosen, rejected = np.split(x, 2)
-        differences = np.concatenate([chosen - rejected, rejected - chosen])
-        labels = np.repeat([1, 0], len(chosen))
+        """Choose the penalty by cross-validation, and fit with it."""
+        rows, labels = differences(x)
         search = GridSearchCV(
             LogisticRegression(fit_intercept=False, max_iter=10_000),
             {"C": [c / 2 for c in self.inverse_penalties]},
             scoring="neg_log_loss",
             cv=GroupKFold(self.folds),
         )
-        return search.fit(differences, labels, groups=[*groups, *groups])
+        return search.fit(rows, labels, groups=[*groups, *groups])
+
+
+def _training_texts(context: RewardContext) -> list[Text]:
+    """List the training pairs' texts: all chosen responses, then all rejected ones."""
+    pairs = context.data.train
+    responses = [pair.chosen for pair in pairs] + [pair.rejected for pair in pairs]
+    return list(zip([pair.prompt for pair in pairs] * 2, responses, strict=True))
+
+
+def _training_features(context: RewardContext, features: HiddenFeatures) -> Array:
+    texts = _training_texts(context)
+    with context.bar(f"Features for '{context.value}'", len(set(texts))) as advance:
+        return features(texts, advance=advance).numpy()
 
 
 def _correlation(x: Array, y: Array) -> float:
@@ -158,7 +189,7 @@ def _correlation(x: Array, y: Array) -> float:
 
 
 def _check_finite(value: str, weight: Tensor, offset: Tensor, report: Report) -> None:
-    if not (torch.isfinite(weight).all() and torch.isfinite(offset) and all(map(math.isfinite, report.values()))):
+    if not (torch.isfinite(weight).all() and torch.isfinite(offset).all() and all(map(math.isfinite, report.values()))):
         raise FloatingPointError(
             f"The reward head of '{value}' is not finite: its features differ too much in size, or hardly at all. "
             f"Choose other reward.layers."

@@ -3,9 +3,10 @@
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from mva.data.preference import Dialogue, prompt_id
-from mva.rewards.base import Reward
+from mva.rewards.base import EnsembleReward, Reward
 
 Text = tuple[Dialogue, str]
 KNOWN = 100_000
@@ -16,18 +17,28 @@ class NonFiniteReward(ValueError):
     """A reward that is NaN or infinite: no score can be made of it."""
 
 
+class Scored(NamedTuple):
+    """A response's rewards by value, and the `disagreement` of those that are ensembles."""
+
+    rewards: Mapping[str, float]
+    disagreement: Mapping[str, float]
+
+
+def ensembles(rewards: Mapping[str, Reward]) -> dict[str, EnsembleReward]:
+    """Choose the rewards that know of disagreement."""
+    return {value: reward for value, reward in rewards.items() if isinstance(reward, EnsembleReward)}
+
+
 class Scorer:
     """Scores (prompt, response) texts, and remembers the rewards of the last `KNOWN` different ones."""
 
     def __init__(self, rewards: Mapping[str, Reward]) -> None:
         self._rewards = rewards
-        self._known: dict[bytes, Mapping[str, float]] = {}
+        self._ensembles = ensembles(rewards)
+        self._known: dict[bytes, Scored] = {}
 
-    def __call__(self, texts: Sequence[Text]) -> list[Mapping[str, float]]:
+    def __call__(self, texts: Sequence[Text]) -> list[Scored]:
         """Score texts, those that are new in one batch.
-
-        Returns:
-            The rewards by value, one mapping a text.
 
         Raises:
             NonFiniteReward: If a reward is NaN or infinite.
@@ -38,18 +49,21 @@ class Scorer:
         if new:
             prompts, responses = zip(*new.values(), strict=True)
             columns = {value: reward.score(prompts, responses).tolist() for value, reward in self._rewards.items()}
+            spread = {
+                value: reward.disagreement(prompts, responses).tolist() for value, reward in self._ensembles.items()
+            }
             for k, (name, text) in enumerate(new.items()):
-                rewards = {value: column[k] for value, column in columns.items()}
-                answers[name] = _finite(rewards, text)
-                self._remember(name, rewards)
+                rewards = _finite({value: column[k] for value, column in columns.items()}, text)
+                answers[name] = Scored(rewards, {value: column[k] for value, column in spread.items()})
+                self._remember(name, answers[name])
         return [answers[name] for name in names]
 
-    def remember(self, text: Text, rewards: Mapping[str, float]) -> None:
+    def remember(self, text: Text, scored: Scored) -> None:
         """Note the rewards of a text that was scored before."""
-        self._remember(_name(text), rewards)
+        self._remember(_name(text), scored)
 
-    def _remember(self, name: bytes, rewards: Mapping[str, float]) -> None:
-        self._known.setdefault(name, rewards)
+    def _remember(self, name: bytes, scored: Scored) -> None:
+        self._known.setdefault(name, scored)
         if len(self._known) > KNOWN:
             del self._known[next(iter(self._known))]
 

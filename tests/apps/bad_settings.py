@@ -62,7 +62,7 @@ KEYS = {
         "data.max_train_pairs", "search.levels", "search.budget", "search.batch", "search.n", "search.resolution",
         "plan.divisions", "estimator.budget.warmup", "estimator.dimension", "estimator.hidden", "estimator.negatives",
         "model.source.hidden_size", "model.source.layers", "tune.trials", "tune.at_once", "export.rank",
-        "serve.max_new_tokens", "penalty.view.sketch", "penalty.view.tokens", "reward.folds",
+        "serve.max_new_tokens", "penalty.view.sketch", "penalty.view.tokens", "reward.folds", "reward.members",
     ],
     "count or 0": [
         "trainer.execution.checkpoint_every", "trainer.execution.validation_pairs", "trainer.execution.snapshot_every",
@@ -75,7 +75,7 @@ KEYS = {
     ],
     "not negative": [
         "trainer.recipe.weight_decay", "trainer.recipe.max_grad_norm", "penalty.strength", "objective.gamma",
-        "evaluation.generation.temperature", "evaluation.reference_margin", "reward.target",
+        "evaluation.generation.temperature", "evaluation.reference_margin", "reward.target", "evaluation.pessimism",
         "judge.price_per_million_tokens",
     ],
     "share": [
@@ -111,6 +111,9 @@ trainer.execution.devices=[0,1]                             | trainer.execution.
 ~trainer.recipe                                             | trainer.recipe is missing
 ~trainer                                                    | trainer is null
 ~plan                                                       | plan is null
+evaluation.pessimism=1 reward=length                        | evaluation.pessimism is 1, helpful, no ensemble
+evaluation.pessimism=0.5 reward.members=1                   | evaluation.pessimism is 0.5, no ensemble
+evaluation.pessimism=1 rewards.harmless={_target_:mva.rewards.length.Length} | evaluation.pessimism is 1, harmless
 composition=ties                                            | policy=per_row, policy=merged
 composition=dare                                            | policy=per_row, policy=merged
 composition=average                                         | policy=per_row, policy=merged

@@ -208,10 +208,23 @@ def test_a_traceback_or_a_dropped_key_makes_no_other_run():
         earlier = compose("config", overrides=["paths.cache=cache", "+evaluation.score_scaling=none"])
         spoken_of = compose("config", overrides=["paths.cache=cache", "evaluation.smallest_difference=0.2"])
         attended = compose("config", overrides=["paths.cache=cache", "model.attention=eager"])
+        checked = compose("config", overrides=["paths.cache=cache", "evaluation.reward_check=[a.jsonl]"])
+        alone = compose("config", overrides=["paths.cache=cache", "reward.members=1"])
     pinned = "b29ae43274253259e27e18e6e8ce884af7050ea4eb9bc71fc78f0ed98c71cbdd"
     assert (
         identity(plain) == identity(traced) == identity(earlier) == identity(spoken_of) == identity(attended) == pinned
     )
+    assert identity(checked) == identity(alone) == pinned
+
+
+def test_pessimism_makes_another_run_and_so_does_the_ensembles_size_then():
+    def of(*words):
+        return identity(compose("config", overrides=["paths.cache=cache", *words]))
+
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        assert of("evaluation.pessimism=0.0") == of()
+        identities = [of(), of("evaluation.pessimism=1"), of("evaluation.pessimism=1", "reward.members=4")]
+    assert len(set(identities)) == 3
 
 
 def test_the_process_exits_with_2():

@@ -32,6 +32,20 @@ def test_the_samples_of_a_prompt_are_averaged():
     np.testing.assert_array_equal(answered.rewards("a"), [[1.0, (3 + 4 + 11) / 3]])
 
 
+def test_disagreement_is_averaged_once_every_response_has_one():
+    p, q = Sample("p", 0), Sample("q", 0)
+    answered = Answered(["kind", "brief"], [p, q], ["brief"])
+    rewards = {"kind": 0.0, "brief": 0.0}
+    answered.add("a", p, rewards, {"brief": 0.2})
+    assert answered.mean_disagreement("a") == {}
+    answered.add("a", q, rewards, {"brief": 0.6})
+    assert answered.mean_disagreement("a") == {"brief": pytest.approx(0.4)}
+    answered.add("b", p, rewards, {"brief": 0.2})
+    answered.add("b", q, rewards)
+    assert answered.whole("b")
+    assert answered.mean_disagreement("b") == {}
+
+
 @pytest.mark.parametrize("n", [400, 401])
 def test_a_front_too_large_to_be_drawn_has_no_probabilities_instead_of_wrong_ones(n, monkeypatch):
     values = ("kind", "brief")

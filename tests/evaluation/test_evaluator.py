@@ -1,8 +1,10 @@
+import json
 import tracemalloc
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -293,3 +295,46 @@ def test_one_sample_of_unclustered_prompts_keeps_the_key_of_earlier_ledgers(tmp_
     }
     assert len(keys) == 3
     assert make_evaluator(tmp_path, parrot).key == EARLIER_KEY
+
+
+@dataclass
+class Unsure(Counting):
+    """An ensemble that disagrees by a tenth of a response's words."""
+
+    key: str = "unsure"
+
+    def disagreement(self, prompts, responses):
+        return torch.tensor([len(r.split()) / 10 for r in responses])
+
+
+def test_the_disagreement_of_ensembles_is_a_mean_over_responses_in_the_ledger(tmp_path, parrot):
+    rewards = {"kind": Unsure(), "brief": Length(sign=-1)}
+    (scored,) = make_evaluator(tmp_path, parrot, rewards=rewards)([CANDIDATES[0]])
+    # Words: 1, 2, 3, 4, so that the disagreement is 0.1 to 0.4.
+    assert scored.disagreement == {"kind": pytest.approx(0.25)}
+    (line,) = map(json.loads, (tmp_path / "candidates.jsonl").read_text().splitlines())
+    assert line["disagreement"] == {"kind": pytest.approx(0.25)}
+    lines = [json.loads(line) for line in (tmp_path / "generations.jsonl").read_text().splitlines()]
+    assert sorted(line["disagreement"]["kind"] for line in lines) == pytest.approx([0.1, 0.2, 0.3, 0.4])
+    (again,) = make_evaluator(tmp_path, parrot, rewards=rewards)([CANDIDATES[0]])
+    assert again.disagreement == scored.disagreement
+
+
+def test_rewards_without_an_ensemble_leave_no_trace_of_one(tmp_path, parrot):
+    (scored,) = make_evaluator(tmp_path, parrot)([CANDIDATES[0]])
+    assert scored.disagreement == {}
+    assert "disagreement" not in (tmp_path / "candidates.jsonl").read_text()
+    assert "disagreement" not in (tmp_path / "generations.jsonl").read_text()
+
+
+def test_responses_of_a_version_that_measured_none_give_no_disagreement(tmp_path, parrot):
+    parrot.dies_after = 6  # the last block of CANDIDATES[1] is missing
+    old = {"kind": Counting(key="unsure"), "brief": Length(sign=-1)}
+    with pytest.raises(KeyboardInterrupt):
+        make_evaluator(tmp_path, parrot, rewards=old)(CANDIDATES[:2])
+    parrot.dies_after = float("inf")
+    new = {"kind": Unsure(), "brief": Length(sign=-1)}
+    first, second, third = make_evaluator(tmp_path, parrot, rewards=new)(CANDIDATES)
+    assert first.disagreement == {}
+    assert third.disagreement == {"kind": pytest.approx(np.mean([5, 6, 7, 8]) / 10)}
+    assert second.scores["kind"] == pytest.approx(2.0 * np.mean([1, 2, 3, 4]))

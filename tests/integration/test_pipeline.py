@@ -74,6 +74,23 @@ def test_every_kind_of_reward_scores_the_candidates(reward, tmp_path):
     assert front.base is not None
 
 
+def test_pessimism_takes_its_share_of_the_disagreement_off_every_score(tmp_path):
+    words = ["search=one_hot", "reward=preference_head", "reward.members=4"]
+    ledgers = {}
+    for k in (0, 2):
+        front_of(experiment(tmp_path, *words, f"evaluation.pessimism={k}"), tmp_path / f"run{k}")
+        lines = map(json.loads, (tmp_path / f"run{k}" / "candidates.jsonl").read_text().splitlines())
+        ledgers[k] = {line["id"]: line for line in lines if line["split"] == "validation"}
+    assert ledgers[0].keys() == ledgers[2].keys()
+    for candidate, plain in ledgers[0].items():
+        pessimistic = ledgers[2][candidate]
+        assert pessimistic["key"] != plain["key"]
+        assert pessimistic["disagreement"] == pytest.approx(plain["disagreement"])
+        for value, disagreement in plain["disagreement"].items():
+            assert disagreement > 0
+            assert pessimistic["scores"][value] == pytest.approx(plain["scores"][value] - 2 * disagreement)
+
+
 def test_each_value_may_have_a_reward_of_its_own_kind(tmp_path):
     setup = experiment(tmp_path, f"value.names=[{','.join(FIVE[:4])}]", "search=one_hot", "reward=preference_head")
     implicit = experiment(tmp_path, "reward=implicit").rewards["harmless"]

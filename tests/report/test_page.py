@@ -13,7 +13,7 @@ from mva.analysis.warnings import warnings
 from mva.pareto.front import Front
 from mva.report.figures import draw_training
 from mva.report.page import write_report
-from mva.report.tables import brief, candidate_rows, summary
+from mva.report.tables import brief, candidate_rows, front_rows, summary
 from mva.runs.run_folder import UnreadableRun, read_run
 
 EVIL = "<script>window.broken = true</script>"
@@ -64,6 +64,25 @@ def test_every_candidate_of_the_ledger_is_in_the_view(run_folder):
     assert {c.id for c in view.on_front} == {point.id for point in view.front.points}
     assert [c.kind for c in view.candidates].count("base") == 1
     assert [c.kind for c in view.candidates].count("single value") == len(view.values)
+
+
+def test_the_disagreement_of_ensembles_is_a_column_where_it_was_measured(tmp_path, make_run_folder):
+    folder = make_run_folder(tmp_path / "run", 2)
+    view = front_view(read_run(folder))
+    assert view.disagreeing == ()
+    ledger = folder / "candidates.jsonl"
+    first, *others = [json.loads(line) for line in ledger.read_text().splitlines()]
+    others = [{**line, "disagreement": {"helpful": 0.125}} for line in others]
+    ledger.write_text("".join(json.dumps(line) + "\n" for line in [first, *others]))
+    view = front_view(read_run(folder))
+    assert view.disagreeing == ("helpful",)
+    columns, rows = candidate_rows(view)
+    cells = {row[0]: row[columns.index("helpful disagreement")] for row in rows}
+    assert cells == {c.id: None if c.id == first["id"] else 0.125 for c in view.candidates}
+    columns, rows = front_rows(view)
+    assert {len(row) for row in rows} == {len(columns)}
+    assert {row[columns.index("helpful disagreement")] for row in rows} <= {None, 0.125}
+    assert "helpful disagreement" in write_report(folder, forms=[]).read_text()
 
 
 def test_the_hypervolume_curve_rises_to_the_fronts(run_folder):

@@ -13,7 +13,7 @@ from mva.models.backbone import load_backbone
 from mva.models.sources.tiny_random import TinyRandom
 from mva.models.store import Store
 from mva.rewards.agreement import held_out_accuracy
-from mva.rewards.base import RewardContext
+from mva.rewards.base import EnsembleReward, RewardContext
 from mva.rewards.preference_head import PreferenceHead
 
 HEAD = PreferenceHead(
@@ -152,3 +152,44 @@ def test_too_few_prompts_are_refused(context):
 def test_layers_out_of_the_model_are_refused(layers):
     with pytest.raises(ValueError, match=r"^layers.* is"):
         replace(HEAD, layers=layers)
+
+
+def test_the_ensembles_score_is_that_of_the_head_alone_bit_for_bit(context):
+    alone, ensemble = replace(HEAD, members=1).build(context), HEAD.build(context)
+    prompts, responses = zip(*[(p.prompt, p.chosen) for p in context.data.test], strict=True)
+    assert torch.equal(alone.score(prompts, responses), ensemble.score(prompts, responses))
+    assert alone.key == ensemble.key
+    assert not isinstance(alone, EnsembleReward)
+    assert isinstance(ensemble, EnsembleReward)
+
+
+def test_the_first_member_is_the_head_and_all_are_standardised(context):
+    head, x = training_features(context)
+    assert torch.equal(head.members[0], head.weight)
+    scores = x @ head.members.numpy().T - head.offsets.numpy()
+    assert scores.shape == (len(x), 8)
+    np.testing.assert_allclose(scores.mean(axis=0), 0, atol=1e-9)
+    np.testing.assert_allclose(scores.std(axis=0), 1)
+
+
+def test_disagreement_is_the_standard_deviation_over_the_members(context):
+    head, _ = training_features(context)
+    prompts, responses = zip(*[(p.prompt, p.rejected) for p in context.data.test], strict=True)
+    x = head.features(list(zip(prompts, responses, strict=True))).numpy()
+    by_hand = np.std(x @ head.members.numpy().T - head.offsets.numpy(), axis=1, ddof=1)
+    np.testing.assert_allclose(head.disagreement(prompts, responses).numpy(), by_hand)
+    assert by_hand.min() > 0
+
+
+def test_fewer_members_are_the_first_of_more_and_all_come_from_the_store(context):
+    few, many = replace(HEAD, members=3).build(context), HEAD.build(context)
+    assert torch.equal(few.members, many.members[:3])
+    assert torch.equal(HEAD.build(context).members, many.members)
+
+
+def test_a_head_that_was_stored_without_an_ensemble_gets_one(context, backbone, tmp_path):
+    elsewhere = replace(context, store=Store(tmp_path))
+    alone = replace(HEAD, members=1).build(elsewhere)
+    ensemble = HEAD.build(elsewhere)
+    assert torch.equal(ensemble.weight, alone.weight)
+    torch.testing.assert_close(ensemble.members, HEAD.build(context).members)
