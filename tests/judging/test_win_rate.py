@@ -79,7 +79,7 @@ def test_the_win_rate_counts_a_tie_as_half():
         ((10, 0, 0), "better"),  # [0.72, 1]
         ((0, 0, 10), "worse"),
         ((0, 100, 0), "no difference larger than 0.05"),  # [0.48, 0.52]
-        ((59, 0, 41), "undecided, needs about 235 prompts"),  # [0.492, 0.681]
+        ((59, 0, 41), "undecided, needs about 247 prompts"),  # [0.492, 0.681]
         ((60, 0, 40), "better"),  # [0.502, 0.691]
         ((0, 0, 0), "undecided: no prompt has a verdict"),
     ],
