@@ -12,7 +12,6 @@ import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +29,8 @@ BEGIN, END = "<!-- simulated by experiments/power_calibration.py -->", "<!-- end
 REFERENCE = -1.0
 MOST_SEEDS, MOST_PROMPTS = 40, 2000
 """Promises above these are counted, not simulated."""
-PILOT = 24
-DRAWS = 300
+PILOT, DRAWS = 24, 100
+SMALLEST = 0.2
 
 Numbers = tuple[int, int]
 Choose = Callable[[Variance, float], Numbers | None]
@@ -195,31 +194,25 @@ def markdown(repetitions: int, names: Sequence[str] | None) -> str:
 
 
 def of_runs(first: RunFiles, second: RunFiles) -> list[tuple[str, float, Delivered]]:
-    """Promise and deliver on two real runs' rewards for the candidates and prompts that both have.
+    """Promise and deliver on two real runs' rewards, for the candidates and prompts that both have.
 
-    Every value's difference between two candidates of a run, or between the runs at one candidate, is taken where its
-    size is at least a tenth of its standard deviation: smaller ones need more prompts than can be drawn.
+    Every value's difference between the runs at a candidate is taken where its size is at least a fifth of its standard
+    deviation: smaller ones need more prompts than can be drawn.
 
     Returns:
         What differs, the true difference in standard deviations, and what was delivered.
     """
     assert first.front is not None
-    rewards = {"first": _rewards(first), "second": _rewards(second)}
-    shared = sorted(set.intersection(*(set(prompts) for by_id in rewards.values() for prompts in by_id.values())))
-    series = {
-        (name, identifier): np.array([[prompts[p][value] for value in first.front.values] for p in shared])
-        for name, by_id in rewards.items()
-        for identifier, prompts in by_id.items()
-    }
+    ours, theirs = _rewards(first), _rewards(second)
     rows = []
-    for one, other in combinations(series, 2):
-        if one[0] != other[0] and one[1] != other[1]:
-            continue
-        for column, value in enumerate(first.front.values):
-            difference = series[one][:, column] - series[other][:, column]
+    for identifier in sorted(ours.keys() & theirs.keys()):
+        shared = sorted(ours[identifier].keys() & theirs[identifier].keys())
+        for value in first.front.values:
+            pairs = [(ours[identifier][prompt][value], theirs[identifier][prompt][value]) for prompt in shared]
+            difference = np.array([mine - other for mine, other in pairs])
             size = float(difference.mean() / (difference.std() or 1.0))
-            if abs(size) >= 0.1:
-                rows.append((f"{value}: {one} less {other}", size, _drawn(difference)))
+            if abs(size) >= SMALLEST:
+                rows.append((f"{value} of {identifier}", size, _drawn(difference)))
     return rows
 
 

@@ -1,6 +1,7 @@
 """Short forms of the simulation behind docs/statistics.md."""
 
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -40,6 +41,26 @@ def test_real_prompts_are_drawn_so_that_their_mean_is_the_truth(calibration):
     row = calibration._drawn(difference)
     assert 0.7 <= row.told <= 0.9
     assert 24 <= row.prompts < 200
+
+
+def test_two_runs_are_compared_at_their_candidates(calibration):
+    first, second = (
+        SimpleNamespace(
+            front=SimpleNamespace(values=("kind",)),
+            generations=[
+                {"split": "validation", "id": name, "prompt_id": str(p), "rewards": {"kind": shift + noise}}
+                for name, shift in shifts.items()
+                for p, noise in enumerate(np.random.default_rng(seed).normal(size=60))
+            ],
+        )
+        for seed, shifts in enumerate(({"a": 1.0, "b": 0.0, "alone": 0.0}, {"a": 0.0, "b": 0.0}))
+    )
+    rows = calibration.of_runs(first, second)
+    ours, theirs = (np.random.default_rng(seed).normal(size=60) for seed in (0, 1))
+    sizes = {"kind of a": 1 + ours - theirs, "kind of b": ours - theirs}
+    expected = {name: d.mean() / d.std() for name, d in sizes.items() if abs(d.mean() / d.std()) >= 0.2}
+    assert {name: size for name, size, _ in rows} == pytest.approx(expected)
+    assert "kind of a" in expected
 
 
 def test_the_page_has_a_row_for_every_setting(calibration):
