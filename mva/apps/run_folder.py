@@ -29,6 +29,8 @@ _EXECUTION_ONLY = (
 )
 # Keys that there are no more, as they always were: so folders and jobs of earlier versions stay the same.
 _DROPPED = {"evaluation": {"score_scaling": "none"}}
+# Keys of later versions count only where they are not as everything was before them: so identities stay the same.
+_ADDED: Mapping[str, Mapping[str, Any]] = {"evaluation": {"pessimism": 0, "samples": 1, "cluster": None}}
 # How a training is carried out changes no result beyond rounding: it counts as it was before there was a choice.
 _CARRIED_OUT = {"precision": "32-true"}
 _CARRIED_OUT_SINCE = ("tokens", "checkpoint_activations")
@@ -85,10 +87,14 @@ def _identity(plain: Mapping[Any, Any]) -> str:
     for group, shown in _SHOWN.items():
         if isinstance(node_of_group := about.get(group), dict):
             about[group] = {name: node for name, node in node_of_group.items() if name not in shown}
+    for group, added in _ADDED.items():
+        if isinstance(node_of_group := about.get(group), dict):
+            about[group] = {
+                name: node for name, node in node_of_group.items() if name not in added or node != added[name]
+            }
     evaluation = about.get("evaluation")
-    if isinstance(evaluation, dict) and not evaluation.get("pessimism"):
-        # Without it an ensemble scores as its first member does.
-        about["evaluation"] = {name: node for name, node in evaluation.items() if name != "pessimism"}
+    if not isinstance(evaluation, dict) or "pessimism" not in evaluation:
+        # Then an ensemble scores as its first member does.
         about |= {name: _without_members(about[name]) for name in ("reward", "rewards") if name in about}
     if isinstance(model := about.get("model"), dict):
         left_out = ("attention",) if model.get("quantization") else ("attention", "quantization")
