@@ -7,6 +7,7 @@ from mva.data.preference import Dialogue
 from mva.data.tokenization import TokenLimits, check_prompts_fit
 from mva.experiment import Session
 from mva.models.lora import target_modules
+from mva.rewards.sequence_classifier import SequenceClassifier
 
 
 def check_session(session: Session) -> None:
@@ -21,6 +22,8 @@ def check_session(session: Session) -> None:
     limit = experiment.evaluation.generation.max_prompt_tokens
     check_prompts_fit(prompts, limit, template.prompt_ids, option="evaluation.generation.max_prompt_tokens")
     for value, reward in experiment.rewards.items():
+        if isinstance(reward, SequenceClassifier):
+            reward.check_server()
         limits = getattr(reward, "limits", None)  # rewards that read the backbone have them
         if isinstance(limits, TokenLimits):
             pairs = chain(session.data[value].train, *(source.pairs for source in session.sources))

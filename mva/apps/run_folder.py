@@ -1,6 +1,6 @@
 """A run's folder and the configuration that it belongs to."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,8 @@ _CARRIED_OUT = {"precision": "32-true"}
 _CARRIED_OUT_SINCE = ("tokens", "checkpoint_activations")
 # How results are spoken of, and what rewards are checked on, changes none of them.
 _SHOWN = {"evaluation": ("smallest_difference", "select_by", "reward_check", "reward_check_format")}
+# Where a reward is computed changes none of its scores.
+_PLACED = ("server",)
 # Mappings whose names the user makes up: a name that is missing here is a difference, not a key of a later version.
 _OPEN = ("values", "rewards", "coefficients", "adapters", "template_kwargs", "maximum", "minimum", "reference_point")
 
@@ -85,31 +87,28 @@ def _identity(plain: Mapping[Any, Any]) -> str:
         if isinstance(about.get(group), dict):
             about[group] = {**dropped, **about[group]}
     for group, shown in _SHOWN.items():
-        if isinstance(node_of_group := about.get(group), dict):
-            about[group] = {name: node for name, node in node_of_group.items() if name not in shown}
+        about |= {group: _without(about[group], shown)} if group in about else {}
     for group, added in _ADDED.items():
         if isinstance(node_of_group := about.get(group), dict):
-            about[group] = {
-                name: node for name, node in node_of_group.items() if name not in added or node != added[name]
-            }
+            at_default = [name for name, default in added.items() if node_of_group.get(name) == default]
+            about[group] = _without(node_of_group, at_default)
     evaluation = about.get("evaluation")
-    if not isinstance(evaluation, dict) or "pessimism" not in evaluation:
-        # Then an ensemble scores as its first member does.
-        about |= {name: _without_members(about[name]) for name in ("reward", "rewards") if name in about}
+    # Without pessimism an ensemble scores as its first member does.
+    pessimistic = isinstance(evaluation, dict) and "pessimism" in evaluation
+    left_out = _PLACED if pessimistic else (*_PLACED, "members")
+    if "reward" in about:
+        about["reward"] = _without(about["reward"], left_out)
+    if isinstance(rewards := about.get("rewards"), dict):
+        about["rewards"] = {value: _without(reward, left_out) for value, reward in rewards.items()}
     if isinstance(model := about.get("model"), dict):
-        left_out = ("attention",) if model.get("quantization") else ("attention", "quantization")
-        about["model"] = {name: node for name, node in model.items() if name not in left_out}
+        about["model"] = _without(model, ("attention",) if model.get("quantization") else ("attention", "quantization"))
     if isinstance(trainer := about.get("trainer"), dict) and isinstance(execution := trainer.get("execution"), dict):
-        earlier = {name: node for name, node in execution.items() if name not in _CARRIED_OUT_SINCE}
-        about["trainer"] = {**trainer, "execution": {**earlier, **_CARRIED_OUT}}
+        about["trainer"] = {**trainer, "execution": {**_without(execution, _CARRIED_OUT_SINCE), **_CARRIED_OUT}}
     return fingerprint(with_kinds(about))
 
 
-def _without_members(rewards: Any) -> Any:
-    """Leave the ensembles' sizes out of a reward, or of rewards by value."""
-    if not isinstance(rewards, dict):
-        return rewards
-    return {name: _without_members(node) for name, node in rewards.items() if name != "members"}
+def _without(node: Any, names: Collection[str]) -> Any:
+    return {name: part for name, part in node.items() if name not in names} if isinstance(node, dict) else node
 
 
 def _same_run(before: dict[str, Any], config: DictConfig) -> bool:

@@ -1,9 +1,8 @@
 """Any Hugging Face sequence-classification model as a reward."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from string import Formatter
 from typing import Literal
 
 import torch
@@ -16,19 +15,18 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from mva.checks import Count, CountFrom0, Place, Text, check
+from mva.checks import BadSetting, Count, CountFrom0, Place, Text, check
 from mva.data.packing import of_like_length
 from mva.data.preference import Dialogue
 from mva.models.backbone import CPU_TOKENS, Dtype, check_device
 from mva.models.store import key_of
 from mva.models.tensor_hash import tensors_fingerprint
 from mva.rewards.base import RewardContext
+from mva.rewards.classifier_text import CHAT, ClassifierText, check_template
+from mva.rewards.served_classifier import RewardServer, ServedClassifier
 
+_ADDRESS = re.compile(r"https?://[^\s/@]+(/[^\s@]*)?")
 _POSITIONS = re.compile(r"^(wpe|.*position.*)$")
-
-
-class BadTemplate(ValueError):
-    """A template that does not say where prompt and response go, or that can't render a dialogue."""
 
 
 class NotARewardModel(ValueError):
@@ -48,8 +46,10 @@ class SequenceClassifier:
         revision: Branch, tag or commit on the hub.
         dtype: Torch's name of the precision; half precision makes scores depend on the batch.
         device: Where the model runs; None for the backbone's device. It is no part of the reward's key.
+        server: Address of a vLLM server with the same model, which then scores; None to load the model here.
         max_tokens: Longer texts lose their beginning; so do texts of more tokens than the model has positions for.
-        batch_size: Texts of `max_tokens` tokens a batch; shorter ones come in larger batches.
+        batch_size: Texts of `max_tokens` tokens a batch; shorter ones come in larger batches. Texts a request to a
+            server.
 
     Raises:
         BadTemplate: If the template does not hold exactly `{prompt}` and `{response}`.
@@ -65,6 +65,7 @@ class SequenceClassifier:
     device: Text | None = None
     max_tokens: Count = 1024
     batch_size: Count = 16
+    server: Text | None = None
 
     def __post_init__(self) -> None:
         """Refuse settings of another type, out of range, or that don't fit each other.
@@ -75,18 +76,52 @@ class SequenceClassifier:
         check(self)
         if self.device is not None:
             check_device(self.device)
-        if self.template != "chat":
-            _check_template(self.template)
+        if self.server is not None and not _ADDRESS.fullmatch(self.server):
+            raise BadSetting("server", f"is {self.server!r}: write an address, such as http://127.0.0.1:8000.")
+        if self.template != CHAT:
+            check_template(self.template)
 
-    def build(self, context: RewardContext) -> "LoadedClassifier":
-        """Load the model.
+    def build(self, context: RewardContext) -> "LoadedClassifier | ServedClassifier":
+        """Load the model, or find its server.
 
         Raises:
+            RewardServerTrouble: If the server does not answer.
             NotARewardModel: If its head is not in the checkpoint, or has no such label, or `template` is `chat` and
                 the tokenizer has no chat template.
             OSError: If the model can't be had.
         """
         tokenizer = AutoTokenizer.from_pretrained(self.path, revision=self.revision)
+        if self.template == CHAT and not tokenizer.chat_template:
+            raise NotARewardModel(f"The tokenizer of '{self.path}' has no chat template: write reward.template out.")
+        return self._load(tokenizer, context) if self.server is None else self._find(tokenizer, self.server)
+
+    def check_server(self) -> None:
+        """Check that the server answers, where there is one.
+
+        Raises:
+            RewardServerTrouble: If it does not.
+        """
+        if self.server is not None:
+            RewardServer(self.server)
+
+    def describe(self) -> dict[str, object]:
+        """List what scores depend on, but the weights: not where and how many at once they are computed."""
+        described = {name: setting for name, setting in asdict(self).items() if name not in ("device", "server")}
+        return {**described, "batch_size": 0}
+
+    def _find(self, tokenizer: PreTrainedTokenizerBase, address: str) -> ServedClassifier:
+        server = RewardServer(address)
+        limits = [self.max_tokens, tokenizer.model_max_length, server.max_tokens or self.max_tokens]
+        return ServedClassifier(
+            server,
+            ClassifierText(tokenizer, self.template, min(limits)),
+            label=self.label,
+            sign=self.sign,
+            batch_size=self.batch_size,
+            described=self.describe(),
+        )
+
+    def _load(self, tokenizer: PreTrainedTokenizerBase, context: RewardContext) -> "LoadedClassifier":
         model, loading = AutoModelForSequenceClassification.from_pretrained(
             self.path,
             revision=self.revision,
@@ -103,8 +138,6 @@ class SequenceClassifier:
             raise NotARewardModel(
                 f"'{self.path}' has {model.config.num_labels} labels: reward.label can't be {self.label}."
             )
-        if self.template == "chat" and not tokenizer.chat_template:
-            raise NotARewardModel(f"The tokenizer of '{self.path}' has no chat template: write reward.template out.")
         return LoadedClassifier(self, model.to(self.device or context.backbone.device).eval(), tokenizer)
 
 
@@ -113,16 +146,15 @@ class LoadedClassifier:
 
     def __init__(self, spec: SequenceClassifier, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
         self.spec = spec
-        described = {name: setting for name, setting in asdict(spec).items() if name != "device"}
-        weights = tensors_fingerprint(model.named_parameters())
-        self.key = key_of({**described, "batch_size": 0, "weights": weights})
+        self.key = key_of({**spec.describe(), "weights": tensors_fingerprint(model.named_parameters())})
         self._model = model
         self._tokenizer = tokenizer
         self._limit = min(spec.max_tokens, usable_positions(model, tokenizer))
+        self._written = ClassifierText(tokenizer, spec.template, self._limit)
 
     def score(self, prompts: Sequence[Dialogue], responses: Sequence[str]) -> Tensor:
         """Score with the chosen logit, times the sign. Shape: `(n,)`."""
-        tokens = [self._tokens(prompt, response) for prompt, response in zip(prompts, responses, strict=True)]
+        tokens = self._written.tokens(prompts, responses)
         scores = torch.empty(len(tokens), dtype=torch.float64)
         for batch in of_like_length(list(map(len, tokens)), tokens=self._budget):
             scores[batch] = self._logits([tokens[k] for k in batch])[:, self.spec.label].double().cpu()
@@ -158,18 +190,6 @@ class LoadedClassifier:
         used = set().union(*rows)
         return next(k for k in range(len(used) + 1) if k not in used)
 
-    def _tokens(self, prompt: Dialogue, response: str) -> list[int]:
-        spec, tokenizer = self.spec, self._tokenizer
-        if spec.template == "chat":
-            turns = [turn._asdict() for turn in prompt] + [{"role": "assistant", "content": response}]
-            text = str(tokenizer.apply_chat_template(turns, tokenize=False))
-        else:
-            text = "".join(spec.template.format(prompt=p, response=r) for p, r in _exchanges(prompt, response))
-        # A chat template writes its own special tokens; plain text gets the tokenizer's ([CLS], <s>, ...).
-        special = spec.template != "chat"
-        tokenizer.truncation_side = "left"
-        return list(tokenizer.encode(text, add_special_tokens=special, truncation=True, max_length=self._limit))
-
 
 def usable_positions(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
     """Count the tokens that a model can read: fewer than its table of positions has rows where those do not start at 0.
@@ -185,26 +205,3 @@ def usable_positions(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase)
             first = getattr(module, "offset", 0 if module.padding_idx is None else module.padding_idx + 1)
             limits.append(module.num_embeddings - first)
     return min(limits)
-
-
-def _check_template(template: str) -> None:
-    try:
-        fields = sorted(name for _, name, _, _ in Formatter().parse(template) if name is not None)
-    except ValueError as error:
-        raise BadTemplate(f"reward.template {template!r} is not a format string: {error}.") from error
-    if fields != ["prompt", "response"]:
-        raise BadTemplate(
-            f"reward.template {template!r} must hold {{prompt}} and {{response}} once each and nothing else "
-            "(double the braces that are meant as text), or be 'chat'."
-        )
-
-
-def _exchanges(prompt: Dialogue, response: str) -> Iterator[tuple[str, str]]:
-    """Pair the user's turns with the assistant's."""
-    contents = [turn.content for turn in prompt] + [response]
-    roles = [turn.role for turn in prompt] + ["assistant"]
-    if roles != ["user", "assistant"] * (len(roles) // 2):
-        raise BadTemplate(
-            f"reward.template writes out alternating turns of user and assistant, not {roles}: use 'chat'."
-        )
-    return zip(contents[::2], contents[1::2], strict=True)

@@ -22,7 +22,8 @@ from transformers import (
 
 from mva.data.preference import Message, user_prompt
 from mva.models.backbone import CPU_TOKENS
-from mva.rewards.sequence_classifier import BadTemplate, NotARewardModel, SequenceClassifier, usable_positions
+from mva.rewards.classifier_text import BadTemplate, ClassifierText
+from mva.rewards.sequence_classifier import NotARewardModel, SequenceClassifier, usable_positions
 
 WORDS = [
     "[UNK]",
@@ -192,11 +193,13 @@ class TestTemplates:
         reward = spec.build(CONTEXT)
         dialogue = (Message("user", "hello"), Message("assistant", "yes"), Message("user", "why"))
         text = "Human : hello Assistant : yes <eos> Human : why Assistant : no <eos>"
-        assert reward._tokens(dialogue, "no") == reward._tokenizer.encode(text)
+        assert reward._written.tokens([dialogue], ["no"])[0] == reward._tokenizer.encode(text)
 
     def test_braces_in_prompts_stay_what_they_are(self, spec):
         reward = replace(spec, template="{prompt} {response}").build(CONTEXT)
-        assert reward._tokens(user_prompt("{response} why"), "no") == reward._tokenizer.encode("{response} why no")
+        assert reward._written.tokens([user_prompt("{response} why")], ["no"])[0] == reward._tokenizer.encode(
+            "{response} why no"
+        )
 
     def test_a_dialogue_that_does_not_alternate_is_refused(self, spec):
         with pytest.raises(BadTemplate, match=r"'system', 'user', 'assistant'.*use 'chat'"):
@@ -213,9 +216,9 @@ class TestTemplates:
             "{{ 'Human' if m['role'] == 'user' else 'Assistant' }} : {{ m['content'] }} "
             "{% endfor %}"
         )
-        reward.spec = replace(spec, template="chat")
+        written = ClassifierText(reward._tokenizer, "chat", limit=100)
         expected = reward._tokenizer.encode("Human : why Assistant : no")
-        assert reward._tokens(user_prompt("why"), "no") == expected
+        assert written.tokens([user_prompt("why")], ["no"]) == [expected]
 
     def test_a_label_that_the_model_lacks_is_refused(self, spec):
         with pytest.raises(NotARewardModel, match=r"has 2 labels: reward\.label can't be 2"):
@@ -259,7 +262,7 @@ def test_texts_beyond_the_usable_positions_lose_their_beginning(tmp_path, positi
     (score,) = reward.score([user_prompt("why")], [long])
     assert torch.isfinite(score)
     usable = positions - 2
-    kept = reward._tokens(user_prompt("why"), long)
+    kept = reward._written.tokens([user_prompt("why")], [long])[0]
     assert len(kept) == usable
     same_ending = "no " * (usable + 5) + "yes"
     torch.testing.assert_close(reward.score([user_prompt("hello")], [same_ending])[0], score)
