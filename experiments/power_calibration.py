@@ -93,7 +93,7 @@ SCORES = (
 class Delivered:
     """What became of promises: the share that was told, its standard error, median numbers, those out of reach."""
 
-    told: float
+    detected: float
     error: float
     prompts: float
     seeds: float
@@ -167,10 +167,10 @@ def _noise(kind: str, n_prompts: int, generator: np.random.Generator) -> Floats:
 
 
 def _delivered(outcomes: Sequence[bool], numbers: Sequence[Numbers], repetitions: int) -> Delivered:
-    told = float(np.mean(outcomes)) if outcomes else float("nan")
+    detected = float(np.mean(outcomes)) if outcomes else float("nan")
     prompts, seeds = np.median(np.array(numbers).reshape(-1, 2), axis=0) if numbers else (np.nan, np.nan)
-    error = float(np.sqrt(told * (1 - told) / max(len(outcomes), 1)))
-    return Delivered(told, error, float(prompts), float(seeds), 1 - len(outcomes) / repetitions)
+    error = float(np.sqrt(detected * (1 - detected) / max(len(outcomes), 1)))
+    return Delivered(detected, error, float(prompts), float(seeds), 1 - len(outcomes) / repetitions)
 
 
 def markdown(repetitions: int, names: Sequence[str] | None) -> str:
@@ -187,7 +187,7 @@ def markdown(repetitions: int, names: Sequence[str] | None) -> str:
     for name, make in makers:
         if names is None or name in names:
             row = make()
-            cells = [name, f"{row.told:.0%} ± {100 * row.error:.0f}", f"{row.prompts:.0f}, {row.seeds:.0f}"]
+            cells = [name, f"{row.detected:.0%} ± {100 * row.error:.0f}", f"{row.prompts:.0f}, {row.seeds:.0f}"]
             lines.append("| " + " | ".join([*cells, f"{row.out_of_reach:.0%}"]) + " |")
             print(lines[-1], flush=True)
     return "\n".join(lines)
@@ -251,8 +251,9 @@ def main() -> None:
     if options.runs:
         rows = of_runs(*map(read_run, options.runs))
         for name, size, row in rows:
-            print(f"{name}: {size:+.2f} sd, {row.told:.0%} ± {100 * row.error:.0f}, {row.prompts:.0f} prompts (median)")
-        print(f"mean of {len(rows)}: {np.mean([row.told for _, _, row in rows]):.0%}")
+            delivered = f"{row.detected:.0%} ± {100 * row.error:.0f}"
+            print(f"{name}: {size:+.2f} sd, {delivered}, {row.prompts:.0f} prompts (median)")
+        print(f"mean of {len(rows)}: {np.mean([row.detected for _, _, row in rows]):.0%}")
         return
     text = markdown(options.repetitions, options.only)
     if options.write:

@@ -18,7 +18,7 @@ from mva.analysis.indicators import indicator_rows
 from mva.runs.responses import Answers
 from mva.runs.run_folder import RunFiles
 from mva.statistics.estimate import Interval, Variance
-from mva.statistics.power import needs, told_with
+from mva.statistics.power import detectable, needs
 from mva.statistics.rewards import Floats
 
 SAMPLES = (1, 2, 4)
@@ -32,8 +32,8 @@ class TooFewPrompts(ValueError):
 class ScorePower:
     """What telling two candidates apart by one value's score takes.
 
-    `difference` is what is to be told, `shared` the share of a score's variance that candidates share, `decoding` that
-    of a difference's variance that more samples would take away (None: a single sample a prompt tells nothing of it).
+    `difference` is to be detected, `shared` is the share of a score's variance that candidates share, `decoding` that of
+    a difference's variance that more samples would take away (None: a single sample a prompt tells nothing of it).
     `variance` is that of a difference with today's prompts; `prompts` and `seconds` are by samples a prompt. `worth`:
     scores read off a surface need so many times fewer prompts (None where there is no surface that fits).
     """
@@ -47,9 +47,9 @@ class ScorePower:
     seconds: Mapping[int, float]
     worth: float | None
 
-    def told_with(self, n_prompts: int) -> float:
-        """The smallest difference that so many prompts tell with a probability of 80 %, with today's samples."""
-        return told_with(self.variance, n_prompts=n_prompts, n_seeds=1)
+    def detectable(self, n_prompts: int) -> float:
+        """The smallest difference that so many prompts detect with a probability of 80 %, with today's samples."""
+        return detectable(self.variance, n_prompts=n_prompts, n_seeds=1)
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,14 @@ from mva.analysis.costs import Costs, costs_of, held_out_prompts, prompts_there
 from mva.analysis.sweep_view import JointFront
 from mva.statistics.comparison import Difference
 from mva.statistics.estimate import Interval, Variance
-from mva.statistics.power import MOST_PROMPTS, POWER, Needs, least, needs, power_of, told_with
+from mva.statistics.power import MOST_PROMPTS, POWER, Needs, detectable, least, needs, power_of
 
 MOST_PLANNED_SEEDS = 32
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Held-out prompts and seeds that together tell a difference with 80 %, and the seconds that they add."""
+    """Held-out prompts and seeds that together detect a difference with 80 %, and the seconds that they add."""
 
     prompts: int
     seeds: int
@@ -26,14 +26,14 @@ class Plan:
 class SettingPower:
     """A setting against the first: `shared` is the share of the prompts' variance that drops out of their difference.
 
-    `told_now` is the difference that today's prompts and seeds tell with 80 %, `needs` and `plan` are for the one that
-    is to be told (None: none up to 32 seeds).
+    `detectable` is the difference that today's prompts and seeds detect with 80 %, `needs` and `plan` are for the one
+    that is wanted (None: none up to 32 seeds).
     """
 
     label: str
     difference: Difference
     shared: float
-    told_now: float
+    detectable: float
     needs: Needs
     plan: Plan | None
 
@@ -140,7 +140,7 @@ def _setting(row: SettingRow, first: Interval, wanted: float, costs: Costs) -> S
         label=row.label,
         difference=row.difference,
         shared=max(0.0, 1 - _of_prompts(variance) / alone) if alone > 0 else 0.0,
-        told_now=told_with(variance, n_prompts=variance.n_prompts, n_seeds=variance.n_seeds),
+        detectable=detectable(variance, n_prompts=variance.n_prompts, n_seeds=variance.n_seeds),
         needs=needs(variance, wanted) if wanted > 0 else Needs(None, None),
         plan=_plan(variance, wanted, costs),
     )
@@ -151,7 +151,7 @@ def _of_prompts(variance: Variance) -> float:
 
 
 def _plan(variance: Variance, wanted: float, costs: Costs) -> Plan | None:
-    """Find the cheapest numbers, none below today's, that tell the difference between two settings."""
+    """Find the cheapest numbers, none below today's, that detect the difference between two settings."""
     now_prompts, now_seeds = int(variance.n_prompts), int(variance.n_seeds)
     plans = []
     for seeds in range(now_seeds, MOST_PLANNED_SEEDS + 1) if now_seeds > 1 else (1,):

@@ -39,14 +39,14 @@ def main(config: DictConfig) -> None:
         run = read_run(folder)
         console.print(run_words(run, run_power(run, difference=difference), minutes=minutes), crop=False)
         return
-    told = False
+    compared = False
     for front in sweep_view(folder).fronts:
         power = sweep_power(front, seconds=60 * minutes, difference=difference)
         if power is not None:
             jobs = tuple(job.job for job in front.jobs)
             console.print(sweep_words(power, jobs, minutes=minutes), crop=False)
-            told = True
-    if not told:
+            compared = True
+    if not compared:
         raise ValueError(f"{folder}: {NOTHING}")
 
 

@@ -23,13 +23,13 @@ _APPS = {"run": "mva", "explore": "mva-explore"}
 def run_words(run: RunFiles, power: RunPower, *, minutes: float) -> RenderableType:
     """Lay out what a run's candidates and its front need."""
     title = f"Two of the {power.n_candidates} candidates, on {power.n_prompts} validation prompts"
-    table = _table(title, "score", "to tell", "told now", "shared", "prompts\nneeded", "time", "off the\nsurface")
+    table = _table(title, "score", "to detect", "detects\nnow", "shared", "prompts\nneeded", "time", "off the\nsurface")
     for score in power.scores:
         for samples, prompts in score.prompts.items():
             table.add_row(
                 escape(score.value) + (f"\n{samples} samples" if samples > 1 else ""),
                 f"{score.difference:.3g}",
-                f"{score.told_with(power.n_prompts):.3g}",
+                f"{score.detectable(power.n_prompts):.3g}",
                 f"{score.shared:.0%}",
                 _number(prompts),
                 "-" if prompts is None else time_words(score.seconds[samples]),
@@ -41,8 +41,8 @@ def run_words(run: RunFiles, power: RunPower, *, minutes: float) -> RenderableTy
 
 def _run_sentences(power: RunPower) -> Iterator[str]:
     yield (
-        f"To tell: {power.share:.0%} of a score's standard deviation over prompts, with a probability of 80 %. "
-        "Told now: the smallest difference that today's prompts tell so. Shared: what a prompt does to both."
+        f"To detect: {power.share:.0%} of a score's standard deviation over prompts, with a probability of 80 %. "
+        "Detects now: the smallest difference that today's prompts detect. Shared: what a prompt does to both."
     )
     decoding = {score.value: score.decoding for score in power.scores if score.decoding is not None}
     if decoding:
@@ -73,8 +73,8 @@ def _next_of_run(run: RunFiles, power: RunPower, minutes: float) -> Iterator[Ren
     if prompts <= power.n_prompts:
         yield f"{minutes:g} minutes, or the data, are not enough for more than {power.n_prompts} prompts."
         return
-    told = ", ".join(f"{escape(score.value)} {score.told_with(prompts):.3g}" for score in power.scores)
-    yield f"{minutes:g} minutes are enough for {prompts} validation prompts, which tell differences of: {told}."
+    sizes = ", ".join(f"{escape(score.value)} {score.detectable(prompts):.3g}" for score in power.scores)
+    yield f"{minutes:g} minutes are enough for {prompts} validation prompts, which detect differences of: {sizes}."
     explored = [
         "mva-explore",
         override("run", str(run.folder)),
@@ -87,14 +87,16 @@ def sweep_words(power: SweepPower, jobs: tuple[Job, ...], *, minutes: float) -> 
     """Lay out where the variance of a sweep's differences comes from, what decides them, and the next step."""
     first = escape(power.first or "the first setting")
     title = f"Hypervolume on {power.n_prompts} held-out prompts, {power.n_seeds} seeds, less that of {first}"
-    table = _table(title, "setting", "difference\n95 % interval", "told\nnow", "prompts", "or\nseeds", "cheapest plan")
+    table = _table(
+        title, "setting", "difference\n95 % interval", "detects\nnow", "prompts", "or\nseeds", "cheapest plan"
+    )
     sources = _table("Standard errors by source", "setting", "prompts", "prompts in\na seed", "seeds", "shared")
     for setting in power.settings:
         interval, variance = setting.difference.interval, setting.variance
         table.add_row(
             escape(setting.label),
             f"{interval.estimate:+.2g}\n{interval.low:.2g} to {interval.high:.2g}\n{setting.difference.verdict.word}",
-            f"{setting.told_now:.2g}",
+            f"{setting.detectable:.2g}",
             _number(setting.needs.prompts),
             _number(setting.needs.seeds) if power.n_seeds > 1 else "-",
             _plan_words(setting),
@@ -111,9 +113,9 @@ def sweep_words(power: SweepPower, jobs: tuple[Job, ...], *, minutes: float) -> 
 
 def _sweep_sentences(power: SweepPower) -> Iterator[str]:
     yield (
-        f"Prompts, seeds, plan: what tells a difference of {power.difference:.3g} with a probability of 80 %; the "
-        "plan's time is what it adds for the two settings. Told now: the smallest difference that today's numbers tell "
-        "so. "
+        f"Prompts, seeds, plan: what detects a difference of {power.difference:.3g} with a probability of 80 %; the "
+        "plan's time is what it adds for the two settings. Detects now: the smallest difference that today's numbers "
+        "detect. "
         "Shared: the share of what prompts do that drops out of the difference. Prompts and decoding are one term."
     )
     if power.n_seeds == 1:
@@ -173,8 +175,8 @@ def _step_command(power: SweepPower, step: Step, jobs: tuple[Job, ...]) -> list[
         return []
     prompts = round(step.prompts * power.budget.per_cluster)
     more = [f"evaluation.n_test_prompts={prompts}"] if step.prompts > power.n_prompts else []
-    kept = {key: choices for key, choices in swept.items() if key != "evaluation.n_test_prompts" or not more}
-    return [command, "-m", *(f"{key}={','.join(choices)}" for key, choices in kept.items()), *more]
+    repeated = {key: choices for key, choices in swept.items() if key != "evaluation.n_test_prompts" or not more}
+    return [command, "-m", *(f"{key}={','.join(choices)}" for key, choices in repeated.items()), *more]
 
 
 def _plan_words(setting: SettingPower) -> str:

@@ -1,7 +1,7 @@
-"""How many prompts and seeds tell a difference: one calculation for verdicts and for plans (`mva-power`).
+"""How many prompts and seeds detect a difference: one calculation for verdicts and for plans (`mva-power`).
 
-A difference d is told where its interval leaves 0. With n prompts and S seeds its variance V(n, S) and Satterthwaite's
-degrees of freedom follow from the split of the measured one (`Variance.projected`), and
+A difference d is detected where its interval leaves 0. With n prompts and S seeds its variance V(n, S) and
+Satterthwaite's degrees of freedom follow from the split of the measured one (`Variance.projected`), and
 
     power(n, S) = P(|T| > t_df),    T ~ noncentral t with df degrees of freedom and mean d / sqrt(V(n, S)).
 
@@ -29,7 +29,7 @@ _OF_PROMPTS, _OF_SEEDS = 0.4, 0.5
 
 @dataclass(frozen=True)
 class Needs:
-    """How many prompts, or seeds, tell a difference with a probability of 80 %, the other number as it is.
+    """How many prompts, or seeds, detect a difference with a probability of 80 %, the other number as it is.
 
     None where no number up to 100,000 prompts or 1,000 seeds would do alone.
     """
@@ -47,7 +47,7 @@ def power_of(variance: Variance, difference: float, *, n_prompts: float, n_seeds
 
 
 def needs(variance: Variance, difference: float, *, level: float = LEVEL) -> Needs:
-    """Find the least numbers, none below today's, that tell a difference of this size with a probability of 80 %."""
+    """Find the least numbers, none below today's, that detect a difference of this size with a probability of 80 %."""
     now_prompts, now_seeds = int(variance.n_prompts), int(variance.n_seeds)
 
     def with_prompts(number: float) -> bool:
@@ -60,8 +60,8 @@ def needs(variance: Variance, difference: float, *, level: float = LEVEL) -> Nee
     return Needs(prompts, least(with_seeds, now_seeds, MOST_SEEDS) if now_seeds > 1 else None)
 
 
-def told_with(variance: Variance, *, n_prompts: float, n_seeds: float, level: float = LEVEL) -> float:
-    """The size of the difference that so many prompts and seeds tell with a probability of 80 %."""
+def detectable(variance: Variance, *, n_prompts: float, n_seeds: float, level: float = LEVEL) -> float:
+    """The size of the difference that so many prompts and seeds detect with a probability of 80 %."""
     planned = cautious(variance).projected(n_prompts, n_seeds)
     standard_error = float(np.sqrt(planned.total))
     low, high = 0.0, 1.0

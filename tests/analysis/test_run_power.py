@@ -19,7 +19,7 @@ def run(tmp_path, write_noisy_run):
     return read_run(write_noisy_run(tmp_path / "run", n_prompts=400))
 
 
-def said(renderable):
+def printed(renderable):
     console = Console(width=80, record=True, file=io.StringIO())
     console.print(renderable, crop=False)
     return console.export_text()
@@ -38,7 +38,7 @@ def test_the_needed_prompts_are_those_of_the_normal_theory(run):
     assert score.prompts[1] == 400, "400 prompts are more than enough"
     (score, _) = run_power(run).scores
     assert score.prompts[1] == pytest.approx(0.5 * (2.802 / score.difference) ** 2, rel=0.15)
-    assert score.told_with(score.prompts[1]) == pytest.approx(score.difference, rel=0.02)
+    assert score.detectable(score.prompts[1]) == pytest.approx(score.difference, rel=0.02)
 
 
 def with_samples(run, *, decoding):
@@ -58,9 +58,9 @@ def test_several_samples_tell_decoding_from_prompts(run):
     for score in run_power(with_samples(run, decoding=0.5)).scores:
         # Each alone: 0.25 of the prompt, and decoding's 0.25 halved by two samples.
         assert score.decoding == pytest.approx(0.125 / 0.375, abs=0.03)
-        one, two, four = (score.prompts[samples] for samples in (1, 2, 4))
-        assert one / four == pytest.approx((0.25 + 0.25) / (0.25 + 0.25 / 4), rel=0.1)
-        assert one > two > four
+        alone, paired, four = (score.prompts[samples] for samples in (1, 2, 4))
+        assert alone / four == pytest.approx((0.25 + 0.25) / (0.25 + 0.25 / 4), rel=0.1)
+        assert alone > paired > four
         assert score.seconds[4] > score.seconds[1], "a prompt more is worth more than a sample more"
 
 
@@ -72,7 +72,7 @@ def test_clusters_of_prompts_count_as_prompts(run):
     for score, alone in zip(power.scores, run_power(run).scores, strict=True):
         # Clusters that were made at random: the mean's variance is the same from a quarter of independent units.
         assert score.variance.prompts == pytest.approx(alone.variance.prompts, rel=0.3)
-    words = " ".join(said(run_words(run, power, minutes=30)).split())
+    words = " ".join(printed(run_words(run, power, minutes=30)).split())
     assert "Prompts come in clusters of 4" in words
     assert f"evaluation.n_validation_prompts={4 * power.affordable(1800)}" in words
 
@@ -103,24 +103,24 @@ def test_no_more_prompts_are_proposed_than_the_data_has(run):
 
 
 def test_the_words_fit_a_terminal_of_eighty_columns(run):
-    text = said(run_words(run, run_power(run), minutes=10))
+    text = printed(run_words(run, run_power(run), minutes=10))
     assert "Prompts and decoding are one term" in text
     assert "Another run's, 5% apart, takes" in " ".join(text.split())
     several = with_samples(run, decoding=0.5)
-    words = " ".join(said(run_words(several, run_power(several), minutes=10)).split())
+    words = " ".join(printed(run_words(several, run_power(several), minutes=10)).split())
     assert "Of a difference's variance decoding is, with 2 samples a prompt: helpful" in words
     assert "one term" not in words
-    short = said(run_words(run, run_power(run), minutes=0.1))
+    short = printed(run_words(run, run_power(run), minutes=0.1))
     assert "not enough for more than 400 prompts" in " ".join(short.split())
 
 
 def test_a_run_with_too_few_prompts_says_so(run):
     few = [line for line in run.generations if line["prompt"][-1]["content"].endswith((" 0", " 1"))]
-    kept = [
+    left = [
         line for line in few if line["prompt"][-1]["content"] in ("validation 0", "validation 1", "test 0", "test 1")
     ]
     with pytest.raises(TooFewPrompts, match="three validation prompts"):
-        run_power(replace(run, generations=tuple(kept)))
+        run_power(replace(run, generations=tuple(left)))
 
 
 def test_a_surface_makes_a_prompt_worth_more(run):

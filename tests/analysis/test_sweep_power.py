@@ -19,7 +19,7 @@ def front(tmp_path, write_noisy_sweep):
     return front
 
 
-def said(front, power, *, minutes=10):
+def printed(front, power, *, minutes=10):
     console = Console(width=80, record=True, file=io.StringIO())
     jobs = tuple(job.job for job in front.jobs)
     console.print(sweep_words(power, jobs, minutes=minutes), crop=False)
@@ -58,17 +58,17 @@ def test_the_steps_are_in_the_order_of_what_they_decide(front):
 
 def test_a_larger_difference_takes_fewer_seeds(front):
     small, large = (sweep_power(front, seconds=600, difference=share) for share in (0.02, 0.2))
-    for one, other in zip(small.settings, large.settings, strict=True):
-        assert one.plan is None or one.plan.seconds >= other.plan.seconds
+    for fine, coarse in zip(small.settings, large.settings, strict=True):
+        assert fine.plan is None or fine.plan.seconds >= coarse.plan.seconds
 
 
 def test_the_words_fit_eighty_columns_and_give_the_command(front):
     power = sweep_power(front, seconds=60_000)
-    text = said(front, power, minutes=1000)
+    text = printed(front, power, minutes=1000)
     lines = text.splitlines()
     assert max(len(line) for line in lines if not line.startswith("  mva ")) <= 80
     assert "best spent on" in text
-    assert "too short" in said(front, sweep_power(front, seconds=1.0), minutes=1 / 60)
+    assert "too short" in printed(front, sweep_power(front, seconds=1.0), minutes=1 / 60)
 
 
 def test_the_command_of_a_step_repeats_the_sweep_with_more(front):
@@ -77,9 +77,9 @@ def test_the_command_of_a_step_repeats_the_sweep_with_more(front):
     seeds = next(step for step in everything if step.seeds > 3)
     prompts = next(step for step in everything if step.prompts > 24)
     line = f"mva -m method=mva,near,alike seed={','.join(map(str, range(seeds.seeds)))}\n"
-    assert line in said(front, replace(power, steps=(seeds,)))
+    assert line in printed(front, replace(power, steps=(seeds,)))
     line = f"mva -m method=mva,near,alike seed=0,1,2 evaluation.n_test_prompts={prompts.prompts}\n"
-    assert line in said(front, replace(power, steps=(prompts,)))
+    assert line in printed(front, replace(power, steps=(prompts,)))
 
 
 def test_decided_differences_need_no_more_time(tmp_path, write_noisy_sweep):
@@ -87,7 +87,7 @@ def test_decided_differences_need_no_more_time(tmp_path, write_noisy_sweep):
     (front,) = sweep_view(sweep).fronts
     power = sweep_power(front, seconds=600)
     assert power.steps == ()
-    assert "Every difference is decided" in said(front, power)
+    assert "Every difference is decided" in printed(front, power)
 
 
 def test_one_seed_plans_prompts_alone(tmp_path, write_noisy_sweep):
@@ -96,7 +96,7 @@ def test_one_seed_plans_prompts_alone(tmp_path, write_noisy_sweep):
     power = sweep_power(front, seconds=60_000)
     assert {setting.needs.seeds for setting in power.settings} == {None}
     assert all(step.seeds == 1 for step in power.steps)
-    assert "One seed" in said(front, power)
+    assert "One seed" in printed(front, power)
 
 
 def test_a_sweep_of_one_setting_has_nothing_to_compare(tmp_path, write_noisy_sweep):

@@ -21,10 +21,10 @@ def test_a_run_is_told_what_its_candidates_need(tmp_path, make_run_folder, capsy
     folder = make_run_folder(tmp_path / "run", 2)
     before = sorted(path.name for path in folder.iterdir())
     start(f"run={folder}", "power.difference=0.2")
-    said = capsys.readouterr().out
-    assert "Two of the 14 candidates, on 3 validation prompts" in said
-    assert "To tell: 20% of a score's standard deviation" in said
-    assert max(map(len, [line for line in said.splitlines() if "mva-explore" not in line])) <= 80
+    printed = capsys.readouterr().out
+    assert "Two of the 14 candidates, on 3 validation prompts" in printed
+    assert "To detect: 20% of a score's standard deviation" in printed
+    assert max(map(len, [line for line in printed.splitlines() if "mva-explore" not in line])) <= 80
     assert sorted(path.name for path in folder.iterdir()) == before, "nothing is written"
 
 

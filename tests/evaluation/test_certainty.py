@@ -22,12 +22,12 @@ def explored(points, *, fall=0.0):
     rewards = truth[:, None] + 0.5 * generator.standard_normal((len(points), 20, 2))
     scored = [
         ScoredCandidate(
-            Candidate(dict(zip(VALUES, place.tolist(), strict=True))),
+            Candidate(dict(zip(VALUES, point.tolist(), strict=True))),
             dict(zip(VALUES, array.mean(axis=0).tolist(), strict=True)),
             dict.fromkeys(VALUES, 0.1),
             20,
         )
-        for place, array in zip(points, rewards, strict=True)
+        for point, array in zip(points, rewards, strict=True)
     ]
     evaluator = type("Evaluator", (), {"rewards_array": lambda *_: rewards})()
     return scored, rewards, evaluator

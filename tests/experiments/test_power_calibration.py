@@ -18,7 +18,7 @@ def calibration(script):
 def test_promises_of_prompts_for_scores_are_kept(calibration):
     for n_prompts, difference, kind in ((24, 0.4, "normal"), (24, 0.4, "skewed")):
         row = calibration.of_scores(n_prompts, difference, kind, repetitions=400)
-        assert 0.72 <= row.told <= 0.88  # the standard error of a share is 0.02
+        assert 0.72 <= row.detected <= 0.88  # the standard error of a share is 0.02
         assert row.out_of_reach == 0
 
 
@@ -33,13 +33,13 @@ def test_the_cheapest_numbers_are_enough_and_cost_less_than_seeds_alone(calibrat
 def test_what_is_out_of_reach_is_counted_and_not_simulated(calibration):
     row = calibration.of_scores(24, 0.01, "normal", repetitions=20)
     assert row.out_of_reach == 1
-    assert np.isnan(row.told)
+    assert np.isnan(row.detected)
 
 
 def test_real_prompts_are_drawn_so_that_their_mean_is_the_truth(calibration):
     difference = np.random.default_rng(0).normal(0.35, 1.0, 220)
     row = calibration._drawn(difference)
-    assert 0.7 <= row.told <= 0.9
+    assert 0.7 <= row.detected <= 0.9
     assert 24 <= row.prompts < 200
 
 

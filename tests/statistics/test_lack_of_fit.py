@@ -33,9 +33,9 @@ def test_weighted_chi_squares_of_equal_weights_are_a_chi_square():
 def test_weighted_chi_squares_exceed_as_often_as_is_said():
     weights = np.array([1.0, 0.5, 0.5, 0.2, 0.1, 0.05])
     draws = (weights * np.random.default_rng(1).standard_normal((20_000, 6)) ** 2).sum(axis=1)
-    said = np.array([_exceeds(draw, weights) for draw in draws])
+    claimed = np.array([_exceeds(draw, weights) for draw in draws])
     for level in (0.01, 0.05, 0.2):
-        assert np.mean(said < level) == pytest.approx(level, abs=4 * (level / 20_000) ** 0.5 + 0.1 * level)
+        assert np.mean(claimed < level) == pytest.approx(level, abs=4 * (level / 20_000) ** 0.5 + 0.1 * level)
 
 
 def test_smooth_surfaces_are_rejected_about_as_often_as_the_level_says():

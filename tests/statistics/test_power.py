@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import chi2, nct, norm, t
 
 from mva.statistics.estimate import Variance, interval, mean_estimate, variance_of
-from mva.statistics.power import _power, cautious, least, needs, power_of, told_with
+from mva.statistics.power import _power, cautious, detectable, least, needs, power_of
 
 
 def of_prompts(variance, *, n_prompts=24):
@@ -34,8 +34,8 @@ def test_the_power_is_that_of_the_noncentral_t(df, mean):
 def test_with_many_prompts_the_number_is_that_of_the_normal_theory():
     n = 100_000
     variance = of_prompts(4.0 / n, n_prompts=n)
-    told = told_with(variance, n_prompts=n, n_seeds=1)
-    assert told == pytest.approx((norm.isf(0.025) + norm.ppf(0.8)) * (4.0 / n) ** 0.5, rel=0.01)
+    detected = detectable(variance, n_prompts=n, n_seeds=1)
+    assert detected == pytest.approx((norm.isf(0.025) + norm.ppf(0.8)) * (4.0 / n) ** 0.5, rel=0.01)
 
 
 def test_a_pilot_of_few_prompts_and_seeds_is_not_taken_at_its_word():
@@ -66,9 +66,9 @@ def test_where_seeds_are_all_of_the_variance_no_number_of_prompts_will_do():
 
 def test_what_is_told_and_what_is_needed_are_each_others_inverse():
     variance = Variance(0.001, 0.004, 0.002, 6, 24, 3)
-    told = told_with(variance, n_prompts=80, n_seeds=7)
-    assert power_of(variance, told, n_prompts=80, n_seeds=7) == pytest.approx(0.8, abs=0.001)
-    assert told_with(of_prompts(0.0), n_prompts=24, n_seeds=1) == 0.0
+    detected = detectable(variance, n_prompts=80, n_seeds=7)
+    assert power_of(variance, detected, n_prompts=80, n_seeds=7) == pytest.approx(0.8, abs=0.001)
+    assert detectable(of_prompts(0.0), n_prompts=24, n_seeds=1) == 0.0
 
 
 def test_the_least_number_is_found_by_halving():
@@ -86,22 +86,22 @@ def test_the_least_number_is_found_by_halving():
 
 @pytest.mark.parametrize(("n_prompts", "difference"), [(12, 0.6), (24, 0.4)])
 def test_the_promised_prompts_deliver_what_is_promised(n_prompts, difference):
-    told = []
+    detected = []
     for number in range(500):
         generator = np.random.default_rng([number, n_prompts])
         pilot = variance_of(crossed(generator, 0.0, n_prompts, 1, (1.0, 0.0, 0.0)))
         planned = needs(pilot, difference).prompts
-        told.append(interval(crossed(generator, difference, planned, 1, (1.0, 0.0, 0.0))).low > 0)
-    assert 0.75 <= np.mean(told) <= 0.86  # the standard error of the share is 0.018
+        detected.append(interval(crossed(generator, difference, planned, 1, (1.0, 0.0, 0.0))).low > 0)
+    assert 0.75 <= np.mean(detected) <= 0.86  # the standard error of the share is 0.018
 
 
 def test_the_promised_seeds_deliver_what_is_promised():
-    told, sds = [], (0.3, 0.2, 1.0)
+    detected, sds = [], (0.3, 0.2, 1.0)
     for number in range(300):
         generator = np.random.default_rng([number, 3])
         pilot = variance_of(crossed(generator, 0.0, 100, 3, sds))
         planned = needs(pilot, 0.3).seeds
         if planned is not None and planned < 200:
-            told.append(interval(crossed(generator, 0.3, 100, planned, sds)).low > 0)
-    assert len(told) > 270
-    assert 0.73 <= np.mean(told) <= 0.88
+            detected.append(interval(crossed(generator, 0.3, 100, planned, sds)).low > 0)
+    assert len(detected) > 270
+    assert 0.73 <= np.mean(detected) <= 0.88
