@@ -32,8 +32,8 @@ class TooFewPrompts(ValueError):
 class ScorePower:
     """What telling two candidates apart by one value's score takes.
 
-    `difference` is to be detected, `shared` is the share of a score's variance that candidates share, `decoding` that of
-    a difference's variance that more samples would take away (None: a single sample a prompt tells nothing of it).
+    `difference` is to be detected; `shared` is the share of a score's variance that candidates share, `decoding` that
+    of a difference's variance that more samples would take away (None: a single sample a prompt says nothing of it).
     `variance` is that of a difference with today's prompts; `prompts` and `seconds` are by samples a prompt. `worth`:
     scores read off a surface need so many times fewer prompts (None where there is no surface that fits).
     """
