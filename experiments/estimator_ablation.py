@@ -40,7 +40,7 @@ from mva.estimators.normalized_hsic import NormalizedHSIC
 from mva.estimators.orthogonal import Orthogonal
 from mva.estimators.samples import dependence, per_module
 from mva.estimators.subspace_overlap import SubspaceOverlap
-from mva.evaluation.evaluator import Evaluator
+from mva.evaluation.base import CandidateEvaluator
 from mva.evaluation.ledger import Ledger
 from mva.experiment import Session, open_session
 from mva.models.value_vector import ValueVector
@@ -94,7 +94,7 @@ class Laboratory:
         """The vectors without a penalty."""
         return self.train("none", 0.0)
 
-    def evaluator(self, vectors: Vectors) -> Evaluator:
+    def evaluator(self, vectors: Vectors) -> CandidateEvaluator:
         """Score combinations of these vectors."""
         return make_evaluator(self.session, vectors, self._rewards, self._ledger, split="validation")
 

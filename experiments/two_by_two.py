@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from rich.table import Table
 
-from mva.analysis.comparison import check_comparable, held_out_rewards
+from mva.analysis.held_out import check_comparable, held_out_rewards
 from mva.analysis.surface import surfaces
 from mva.extrapolation.candidate import Candidate, coordinates
 from mva.pareto.front import SMALLEST_DIFFERENCE

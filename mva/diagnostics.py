@@ -19,7 +19,8 @@ from mva.estimators.chance import chance_level
 from mva.estimators.correlation import Correlation
 from mva.estimators.samples import FactorRows, Update, dependence, per_module
 from mva.estimators.subspace_overlap import SubspaceOverlap
-from mva.evaluation.evaluator import Evaluator, NonFiniteLogits
+from mva.evaluation.base import CandidateEvaluator
+from mva.evaluation.evaluator import NonFiniteLogits
 from mva.experiment import Session
 from mva.extrapolation.space import CoefficientSpace
 from mva.models.probe import module_inputs
@@ -125,8 +126,8 @@ class Diagnostics:
 def preservation(
     vectors: Sequence[ValueVector],
     independent: Sequence[ValueVector],
-    evaluate: Evaluator,
-    evaluate_independent: Evaluator,
+    evaluate: CandidateEvaluator,
+    evaluate_independent: CandidateEvaluator,
     *,
     space: CoefficientSpace,
     smallest_difference: float,

@@ -3,24 +3,28 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Annotated
+from typing import Annotated, Any
 
 from mva.checks import FILLED, UNIQUE, BadSetting, Seed, check
 from mva.composition.base import Composition
+from mva.composition.log_probs import LogProbs
+from mva.data.evaluation_pairs import evaluation_pairs
 from mva.data.labelled import LabelledPairs
 from mva.data.loading import DataSettings
 from mva.data.preference import Dialogue, Split, ValueData
 from mva.data.prompts import evaluation_prompts, prompt_clusters
-from mva.data.tokenized import TokenizedValue, tokenize_value
+from mva.data.tokenization import TokenizedPair
+from mva.data.tokenized import TokenizedValue, tokenize_usable, tokenize_value
 from mva.engines.base import Engine, EngineContext, EngineSpec
 from mva.estimators.samples import FactorRows
+from mva.evaluation.pair_sets import HELD_OUT, pair_record
 from mva.evaluation.settings import EvaluationSettings
 from mva.extrapolation.space import CoefficientSpace
 from mva.models.backbone import Backbone, ModelSettings, check_attention, check_device
 from mva.models.lora import LoraSpec
 from mva.models.store import Store
 from mva.models.token_store import StoredTokens
-from mva.objectives.base import PreferenceLoss
+from mva.objectives.base import PreferenceLoss, length_normalised
 from mva.objectives.decorrelation import Decorrelation
 from mva.policies.base import PolicySpec
 from mva.rewards.base import RewardSpec
@@ -71,6 +75,15 @@ class Experiment:
         self._check_reward_check()
         self._check_pessimism()
         self._check_rank()
+        self._check_pairs()
+
+    @property
+    def pair_beta(self) -> float | None:
+        """What scales the margins of preference pairs, `evaluation.pair_beta` or the objective's beta; None without."""
+        if self.evaluation.pair_beta is not None or length_normalised(self.objective):
+            return self.evaluation.pair_beta
+        beta: float | None = getattr(self.objective, "beta", None)
+        return beta
 
     def check_machine(self) -> None:
         """Check that this machine has the devices; a sweep may be started on another one than its jobs run on.
@@ -116,6 +129,27 @@ class Experiment:
                     "reward=preference_head with reward.members of at least 2.",
                 )
 
+    def _check_pairs(self) -> None:
+        if self.evaluation.by == "responses":
+            return
+        if self.composition.name == LogProbs.name:
+            raise BadSetting(
+                "evaluation.by",
+                f"is {self.evaluation.by}, which needs a policy that is one model, and composition={LogProbs.name} "
+                "mixes those of several: choose evaluation.by=responses.",
+            )
+        if self.evaluation.by == "pairs" and self.evaluation.reward_check:
+            raise BadSetting(
+                "evaluation.reward_check",
+                "is for rewards, and evaluation.by=pairs makes none: choose null, or evaluation.by=both.",
+            )
+        if self.pair_beta is None:
+            raise BadSetting(
+                "evaluation.pair_beta",
+                f"is null, and {type(self.objective).__name__} has no beta that scales a sum of log-probs: choose a "
+                "number, such as 0.1.",
+            )
+
     def _check_rank(self) -> None:
         """Estimators that look at a factor's rows need some, wherever two values' vectors are compared."""
         estimator, least = self.decorrelation.estimator, getattr(self.decorrelation.estimator, "least_samples", 1)
@@ -152,6 +186,28 @@ class Session:
     def clusters(self, split: Split) -> dict[str, str]:
         """The clusters of the split's prompts, by prompt id; empty without `evaluation.cluster`."""
         return prompt_clusters(self.data, split)
+
+    def pairs(self, split: Split) -> dict[str, list[TokenizedPair]]:
+        """Each value's held-out pairs that candidates are scored on, with the splits of `prompts`.
+
+        Raises:
+            BadRow: For the first pair that can't be used, unless `data.on_bad_row` is "skip".
+        """
+        experiment, template = self.experiment, self.backbone.template
+        chosen = evaluation_pairs(self.data, split, experiment.evaluation.n_pairs)
+        tokenized = {}
+        for value, pairs in chosen.items():
+            tokenized[value], skipped = tokenize_usable(pairs, template, experiment.data.limits)
+            if skipped and experiment.data.on_bad_row == "error":
+                raise skipped[0]
+        return tokenized
+
+    def pair_record(self) -> dict[str, Any]:
+        """What scores by preference pairs stand on: the content of pairs.json."""
+        beta = self.experiment.pair_beta
+        assert beta is not None
+        splits = {split: self.pairs(split) for split in HELD_OUT}
+        return pair_record(splits, base=self.backbone.fingerprint, beta=beta)
 
     @cached_property
     def tokenized(self) -> dict[str, TokenizedValue]:

@@ -13,10 +13,13 @@ from functools import cache, partial
 
 from mva.data.preference import Split, ValueData
 from mva.engines.base import Scoring
+from mva.evaluation.base import CandidateEvaluator
+from mva.evaluation.by_pairs import PairEvaluator
 from mva.evaluation.certainty import most_members, with_certainty, with_surface
 from mva.evaluation.evaluator import Evaluator
 from mva.evaluation.ledger import Ledger
 from mva.experiment import Experiment, Session
+from mva.extrapolation.candidate import Candidate
 from mva.extrapolation.explore import explore
 from mva.models.backbone import Backbone
 from mva.models.value_vector import ValueVector
@@ -24,6 +27,7 @@ from mva.pareto.front import Front, select_front
 from mva.rewards.base import Bar, Reward, RewardContext, silent
 from mva.rewards.margin import RewardMargin
 from mva.rewards.pessimism import pessimistic
+from mva.search.listed import Listed
 from mva.training.fit import Log, VectorFitter
 from mva.training.task import Task
 
@@ -87,6 +91,7 @@ def find_front(
         margin=e.evaluation.reference_margin,
         smallest_difference=e.evaluation.smallest_difference,
         select_by=e.evaluation.select_by,
+        scored_by="pairs" if e.evaluation.by == "pairs" else "responses",
     )
     with stages.stage("Explore combinations"):
         evaluate = make_evaluator(session, vectors, rewards, ledger, split="validation")
@@ -106,7 +111,7 @@ def find_front(
         return with_certainty(front, scored, evaluate, scored_held_out, held_out)
 
 
-def _failures(evaluate: Evaluator) -> list[str]:
+def _failures(evaluate: CandidateEvaluator) -> list[str]:
     reasons = Counter(evaluate.failed.values())
     return [f"Failed candidates that are left out: {count} ({reason})." for reason, count in reasons.items()]
 
@@ -143,10 +148,49 @@ def _off_the_surface(front: Front) -> list[str]:
     ]
 
 
+def find_front_by_pairs(
+    session: Session, vectors: Sequence[ValueVector], candidates: Sequence[Candidate], ledger: Ledger
+) -> Front:
+    """Score candidates that responses have scored already by preference pairs, too: a second record, in `ledger`."""
+    e = session.experiment
+    session.stages.tell(["The same candidates by preference pairs:"])
+    again = Listed([dict(candidate.coefficients) for candidate in candidates])
+    # A given reference point is in the rewards' units, and checks of rewards were made with the first record.
+    by_pairs = replace(e.evaluation, by="pairs", reference_point="nadir", reward_check=None)
+    return find_front(replace(session, experiment=replace(e, search=again, evaluation=by_pairs)), vectors, {}, ledger)
+
+
 def make_evaluator(
     session: Session, vectors: Sequence[ValueVector], rewards: Mapping[str, Reward], ledger: Ledger, *, split: Split
+) -> CandidateEvaluator:
+    """Score combinations of these vectors on the split's prompts, or (`evaluation.by=pairs`) on its pairs."""
+    by_pairs = session.experiment.evaluation.by == "pairs"
+    return (
+        _by_pairs(session, vectors, ledger, split)
+        if by_pairs
+        else _by_responses(session, vectors, rewards, ledger, split)
+    )
+
+
+def _by_pairs(session: Session, vectors: Sequence[ValueVector], ledger: Ledger, split: Split) -> PairEvaluator:
+    e = session.experiment
+    assert e.pair_beta is not None
+    return PairEvaluator(
+        e.policy.build(session.backbone, vectors, e.composition),
+        session.backbone,
+        session.pairs(split),
+        split=split,
+        beta=e.pair_beta,
+        store=e.store,
+        ledger=ledger,
+        vector_keys=_keys(vectors),
+        bar=session.stages.bar,
+    )
+
+
+def _by_responses(
+    session: Session, vectors: Sequence[ValueVector], rewards: Mapping[str, Reward], ledger: Ledger, split: Split
 ) -> Evaluator:
-    """Score combinations of these vectors on the split's prompts."""
     e = session.experiment
     scoring = Scoring(partial(_scoring_rewards, e, session.data, vectors), e.evaluation.generation.strip_reasoning)
     return Evaluator(

@@ -5,19 +5,29 @@ from itertools import chain
 
 from mva.data.preference import Dialogue
 from mva.data.tokenization import TokenLimits, check_prompts_fit
+from mva.evaluation.pair_sets import HELD_OUT, check_pairs
 from mva.experiment import Session
 from mva.models.lora import target_modules
 from mva.rewards.sequence_classifier import SequenceClassifier
 
 
 def check_session(session: Session) -> None:
-    """Check before anything is trained that the adapter fits the model, and prompts the generation and the rewards.
+    """Check before anything is trained that the adapter fits the model, and prompts and pairs what scores by them.
 
     Raises:
-        ValueError: For the first target or prompt that does not.
+        ValueError: For the first target or prompt that does not, or the first value with too few pairs.
     """
-    experiment, template = session.experiment, session.backbone.template
+    experiment = session.experiment
     target_modules(session.backbone.model, experiment.adapter.targets)
+    if experiment.evaluation.by != "pairs":
+        _check_prompts(session)
+    if experiment.evaluation.by != "responses":
+        for split in HELD_OUT:
+            check_pairs(session.pairs(split), split)
+
+
+def _check_prompts(session: Session) -> None:
+    experiment, template = session.experiment, session.backbone.template
     prompts = [*session.prompts("validation"), *session.prompts("test")]
     limit = experiment.evaluation.generation.max_prompt_tokens
     check_prompts_fit(prompts, limit, template.prompt_ids, option="evaluation.generation.max_prompt_tokens")

@@ -210,6 +210,16 @@ def make_run_folder():
 
 
 @pytest.fixture(scope="session")
+def score_by_pairs():
+    """Score a made-up run's candidates by preference pairs (see pair_records.py)."""
+    path = Path(__file__).with_name("pair_records.py")
+    spec = importlib.util.spec_from_file_location("pair_records", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.score_by_pairs
+
+
+@pytest.fixture(scope="session")
 def make_run_with_vectors():
     return build_run_with_vectors
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from mva.analysis.front_view import BASE, CandidateView, FrontView
 from mva.analysis.preservation import paired_scores
-from mva.runs.responses import Answers
+from mva.analysis.prompt_rewards import prompt_sides
 from mva.runs.run_folder import RunFiles
 
 
@@ -49,14 +49,11 @@ def gains(run: RunFiles, view: FrontView, candidate: CandidateView) -> Mapping[s
     base = next((each for each in view.candidates if each.kind == BASE), None)
     if base is None or base.id == candidate.id:
         return {}
-    answers = Answers.of(run, [candidate.id, base.id], "test")
-    if answers.n_independent < 2:
-        return {}
-    ours, theirs = answers.rewards(view.values)
+    sides = prompt_sides(run, candidate.id, base.id, "test", view.values)
     smallest = view.front.smallest_difference
     return {
-        value: gain_of(paired_scores(ours[:, k].tolist(), theirs[:, k].tolist(), smallest_difference=smallest))
-        for k, value in enumerate(view.values)
+        value: gain_of(paired_scores(ours, theirs, smallest_difference=smallest))
+        for value, (ours, theirs) in sides.items()
     }
 
 

@@ -4,19 +4,19 @@ A group (a method, a setting of a sweep) is runs that differ in their seed alone
 the runs hand over, re-scored on held-out prompts; all runs must share rewards and prompts, or their numbers would not.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mva.analysis.held_out import NotComparable, check_comparable, held_out_rewards
 from mva.analysis.sweep_view import JobFront, JointFront
 from mva.extrapolation.candidate import Candidate, coordinates
 from mva.pareto.front import SMALLEST_DIFFERENCE
 from mva.pareto.hypervolume import hypervolume
 from mva.pareto.indicators import Indicator, Yardstick
-from mva.runs.responses import Answers
 from mva.runs.run_folder import RunFiles
 from mva.statistics.comparison import Difference, differences
 from mva.statistics.estimate import Estimate, Interval, interval
@@ -24,10 +24,6 @@ from mva.statistics.posterior import ScorePosterior
 
 Scores = NDArray[np.float64]
 Indicators = Callable[[Sequence[str], Sequence[Scores]], Sequence[Indicator]]
-
-
-class NotComparable(ValueError):
-    """Runs whose scores do not mean the same."""
 
 
 @dataclass(frozen=True)
@@ -203,37 +199,6 @@ def _setting_row(label: str, jobs: Sequence[JobFront], row: Row | None) -> Setti
 def seed_of(run: RunFiles) -> int:
     """The run's seed (0 if it was not recorded): runs are put in its order, differences between groups paired by it."""
     return int(run.environment.get("seed", 0))
-
-
-def held_out_rewards(run: RunFiles, values: Sequence[str], candidates: Sequence[str] | None = None) -> Scores:
-    """Rewards of the front's candidates, or of those named. Shape: `(n_points, n_prompts or n_clusters, n_values)`."""
-    assert run.front is not None
-    ids = [point.id for point in run.front.points] if candidates is None else candidates
-    return Answers.of(run, ids, "test").rewards(values)
-
-
-def check_comparable(runs: Iterable[RunFiles]) -> int:
-    """Check that runs can be compared, and count the held-out prompts that all of them answered.
-
-    Raises:
-        NotComparable: If a run has no front on held-out prompts, runs differ in rewards or prompts, or there are fewer
-            than two prompts.
-    """
-    keys, prompts = set(), set()
-    for run in runs:
-        if run.front is None or any(point.scores_held_out is None for point in run.front.points):
-            raise NotComparable(f"{run.folder} has no front on held-out prompts: run it again to go on.")
-        keys.add(tuple(sorted((value, reward["key"]) for value, reward in run.rewards.items())))
-        prompts.add(frozenset(g["prompt_id"] for g in run.generations if g["split"] == "test"))
-    if len(keys) != 1 or len(prompts) != 1:
-        what = "rewards" if len(keys) != 1 else "held-out prompts"
-        raise NotComparable(
-            f"The runs were scored by different {what}: compare runs of one data, model and evaluation."
-        )
-    (shared,) = prompts
-    if len(shared) < 2:
-        raise NotComparable("The runs have fewer than two held-out prompts: raise evaluation.n_test_prompts.")
-    return len(shared)
 
 
 def _cost(runs: Sequence[RunFiles], what: str) -> float:

@@ -1,7 +1,7 @@
 """What the figures and tables of a front show, computed once, drawn elsewhere."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,8 @@ class CandidateView:
     """One candidate as it is drawn: `kind` is base, single value, front or candidate.
 
     `surface` are its scores read off a surface, with their standard errors, of the values that have one that fits.
+    `accuracies` and `accuracies_held_out` are the shares of preference pairs that it agrees with, by value, where pairs
+    gave the scores.
     """
 
     id: str
@@ -39,6 +41,8 @@ class CandidateView:
     surface: Mapping[str, float] = field(default_factory=dict)
     surface_errors: Mapping[str, float] = field(default_factory=dict)
     disagreement: Mapping[str, float] = field(default_factory=dict)
+    accuracies: Mapping[str, float] = field(default_factory=dict)
+    accuracies_held_out: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -115,8 +119,13 @@ def front_view(run: RunFiles) -> FrontView:
         raise ValueError(f"{run.folder} has no front.json: the run is not finished; run it again to go on.")
     front, points = run.front, {point.id: point for point in run.front.points}
     samples = _samples(run.generations)
+    again = {line["id"]: line.get("accuracies", {}) for line in run.candidates if line["split"] == "test"}
     views = [
-        _candidate_view(line, points.get(line["id"]), samples.get(line["id"], ""), surface=front.surface)
+        replace(
+            _candidate_view(line, points.get(line["id"]), samples.get(line["id"], ""), surface=front.surface),
+            accuracies=line.get("accuracies", {}),
+            accuracies_held_out=again.get(line["id"], {}),
+        )
         for line in run.candidates
         if line["split"] == "validation"
     ]

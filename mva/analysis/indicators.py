@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from mva.analysis.front_view import FrontView
+from mva.analysis.prompt_rewards import prompt_rewards
 from mva.extrapolation.candidate import Candidate, coordinates
 from mva.pareto.hypervolume import hypervolume
 from mva.pareto.indicators import Yardstick, expected_utility, n_front_points, spread
-from mva.runs.responses import Answers
 from mva.runs.run_folder import RunFiles
 from mva.statistics.estimate import Interval, interval
 from mva.statistics.membership import MOST_SCORES, near_front
@@ -69,10 +69,9 @@ def _measured(scored: ScorePosterior | None, measure: Statistic, at_least: float
 def _scored(
     run: RunFiles, candidates: Mapping[str, Candidate], split: str, values: Sequence[str]
 ) -> ScorePosterior | None:
-    """The true scores of candidates, from the prompts that all of them answered; None if these are fewer than two."""
-    answers = Answers.of(run, list(candidates), split)
-    if answers.n_independent < 2:
+    """The true scores of candidates, from the prompts that all of them share; None if these are fewer than two."""
+    rewards = prompt_rewards(run, list(candidates), split, values)
+    if rewards is None:
         return None
-    rewards = answers.rewards(values)
     near = near_front(rewards.mean(axis=1), MOST_SCORES // len(values))
     return ScorePosterior.of(coordinates(list(candidates.values()))[near], rewards[near])

@@ -10,11 +10,12 @@ from mva.statistics.estimate import Interval
 
 
 def sweep_record(view: SweepView) -> dict[str, Any]:
-    """Describe the sweep: its jobs, and for each set of rewards the settings and the joint front."""
+    """Describe the sweep: its jobs, and for each set of rewards, or of pairs, the settings and the joint front."""
     return {
         "schema_version": SCHEMA_VERSION,
         "jobs": [job_record(view, job) for job in view.jobs],
         "fronts": [_front(front) for front in view.fronts],
+        "fronts_by_pairs": [_front(front) for front in view.by_pairs],
     }
 
 
@@ -41,6 +42,7 @@ def job_record(view: SweepView, job: Job) -> dict[str, Any]:
 def _front(front: JointFront) -> dict[str, Any]:
     return {
         "values": list(front.values),
+        "scored_by": front.scored_by,
         "reward_keys": dict(front.reward_keys),
         "reference_point": dict(front.reference_point),
         "reference_point_rule": front.reference_point_rule,

@@ -13,6 +13,7 @@ import numpy as np
 
 from mva.analysis.front_view import CandidateView, FrontView, front_view
 from mva.pareto.dominance import Floats, non_dominated
+from mva.pareto.front import ScoredBy
 from mva.pareto.hypervolume import hypervolume, nadir
 from mva.runs.run_folder import RunFiles
 from mva.runs.sweep_folder import Job, Outcome, given_reference_point, labels_of, read_sweep
@@ -62,6 +63,11 @@ class JointFront:
     jobs: tuple[JobFront, ...]
 
     @property
+    def scored_by(self) -> ScoredBy:
+        """What the scores are."""
+        return self.jobs[0].view.front.scored_by
+
+    @property
     def of_single_candidates(self) -> bool:
         """Say whether every job scored one candidate: then the jobs are the points of one front, not fronts."""
         return all(len(one.view.candidates) == 1 for one in self.jobs)
@@ -91,11 +97,15 @@ class JointFront:
 
 @dataclass(frozen=True)
 class SweepView:
-    """A sweep as it is shown: all its jobs, and one joint front for each set of rewards among them."""
+    """A sweep as it is shown: all its jobs, and one joint front for each set of rewards (or of pairs) among them.
+
+    `by_pairs` are the joint fronts of second records, where jobs were scored by responses and by pairs.
+    """
 
     folder: Path
     jobs: tuple[Job, ...]
     fronts: tuple[JointFront, ...]
+    by_pairs: tuple[JointFront, ...] = ()
 
     @property
     def failed(self) -> list[Job]:
@@ -114,12 +124,18 @@ def sweep_view(folder: Path) -> SweepView:
         UnreadableRun: See `read_sweep`.
     """
     jobs, given = read_sweep(folder), given_reference_point(folder)
+    second = [replace(job, run=job.run.by_pairs) for job in jobs if job.run is not None and job.run.by_pairs]
+    fronts = tuple(join(group, given) for group in _of_one_measure(jobs))
+    return SweepView(folder, jobs, fronts, tuple(join(group) for group in _of_one_measure(second)))
+
+
+def _of_one_measure(jobs: Sequence[Job]) -> list[list[Job]]:
+    """Put jobs together whose scores compare; those without a front are left out."""
     groups: dict[tuple[tuple[str, str], ...], list[Job]] = {}
     for job in jobs:
         if job.run is not None:
-            keys = {value: str(reward["key"]) for value, reward in job.run.rewards.items()}
-            groups.setdefault(tuple(sorted(keys.items())), []).append(job)
-    return SweepView(folder, jobs, tuple(join(group, given) for group in groups.values()))
+            groups.setdefault(tuple(sorted(job.run.measures.items())), []).append(job)
+    return list(groups.values())
 
 
 def join(jobs: Sequence[Job], given: tuple[dict[str, float], str] | None = None) -> JointFront:
@@ -139,7 +155,7 @@ def join(jobs: Sequence[Job], given: tuple[dict[str, float], str] | None = None)
     kept = np.split(non_dominated(everything), np.cumsum([len(part) for part in scores])[:-1])
     return JointFront(
         values=values,
-        reward_keys={v: str(r["key"]) for v, r in jobs[0].run.rewards.items()} if jobs[0].run else {},
+        reward_keys=jobs[0].run.measures if jobs[0].run else {},
         reference_point=point,
         reference_point_rule=rule,
         hypervolume=hypervolume(everything, vector),
@@ -177,7 +193,7 @@ def of_one_run(run: RunFiles) -> JointFront:
         hypervolume=front.hypervolume,
         hypervolume_held_out=front.hypervolume_held_out,
     )
-    keys = {value: str(reward["key"]) for value, reward in run.rewards.items()}
+    keys = run.measures
     point, rule = front.reference_point, front.reference_point_rule
     return JointFront(view.values, keys, point, rule, front.hypervolume, (job,))
 

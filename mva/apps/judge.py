@@ -61,6 +61,7 @@ def _judge(config: DictConfig) -> Judgement | None:
     """Ask the judge about every pair; None of a dry run, which says what it would cost."""
     settings, run = config.judge, read_run(Path(config.run))
     other = run if settings.against == "base" else read_run(Path(settings.against))
+    _check_responses(run, other)
     judge = assemble.build(settings.by).open(run.folder)
     if other is not run and judge.record["kind"] == "rewards":
         _check_rewards(run, other)
@@ -124,6 +125,15 @@ def _opponent(other: RunFiles, candidate: str, named: str | None) -> str:
     raise ValueError(
         f"Which candidate of {other.folder}? Name it: judge.against_candidate=ID, one of {', '.join(points[:5])} ..."
     )
+
+
+def _check_responses(*runs: RunFiles) -> None:
+    for run in runs:
+        if _front(run).scored_by == "pairs":
+            raise ValueError(
+                f"{run.folder} was scored by preference pairs and holds no responses to judge: explore it again with "
+                "evaluation.by=responses."
+            )
 
 
 def _check_rewards(run: RunFiles, other: RunFiles) -> None:

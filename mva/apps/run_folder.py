@@ -30,7 +30,9 @@ _EXECUTION_ONLY = (
 # Keys that there are no more, as they always were: so folders and jobs of earlier versions stay the same.
 _DROPPED = {"evaluation": {"score_scaling": "none"}}
 # Keys of later versions count only where they are not as everything was before them: so identities stay the same.
-_ADDED: Mapping[str, Mapping[str, Any]] = {"evaluation": {"pessimism": 0, "samples": 1, "cluster": None}}
+_ADDED: Mapping[str, Mapping[str, Any]] = {
+    "evaluation": {"pessimism": 0, "samples": 1, "cluster": None, "by": "responses"}
+}
 # How a training is carried out changes no result beyond rounding: it counts as it was before there was a choice.
 _CARRIED_OUT = {"precision": "32-true"}
 _CARRIED_OUT_SINCE = ("tokens", "checkpoint_activations")
@@ -38,6 +40,8 @@ _CARRIED_OUT_SINCE = ("tokens", "checkpoint_activations")
 _SHOWN = {"evaluation": ("smallest_difference", "select_by", "reward_check", "reward_check_format")}
 # Where a reward is computed changes none of its scores.
 _PLACED = ("server",)
+# What only scores by preference pairs depend on.
+_OF_PAIRS = ("n_pairs", "pair_beta")
 # Mappings whose names the user makes up: a name that is missing here is a difference, not a key of a later version.
 _OPEN = ("values", "rewards", "coefficients", "adapters", "template_kwargs", "maximum", "minimum", "reference_point")
 
@@ -93,6 +97,8 @@ def _identity(plain: Mapping[Any, Any]) -> str:
             at_default = [name for name, default in added.items() if node_of_group.get(name) == default]
             about[group] = _without(node_of_group, at_default)
     evaluation = about.get("evaluation")
+    if isinstance(evaluation, dict) and "by" not in evaluation:
+        about["evaluation"] = _without(evaluation, _OF_PAIRS)
     # Without pessimism an ensemble scores as its first member does.
     pessimistic = isinstance(evaluation, dict) and "pessimism" in evaluation
     left_out = _PLACED if pessimistic else (*_PLACED, "members")

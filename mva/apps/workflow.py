@@ -32,6 +32,7 @@ from mva.pareto.front import Front
 from mva.pipeline import (
     filter_pairs,
     find_front,
+    find_front_by_pairs,
     make_evaluator,
     make_rewards,
     train_independently,
@@ -44,7 +45,7 @@ from mva.report.publish import publish
 from mva.report.tables import brief, summary
 from mva.rewards.base import Reward
 from mva.runs.data_record import check_data, data_fingerprint
-from mva.runs.run_folder import read_run, write_record
+from mva.runs.run_folder import PAIRS, read_run, write_record
 from mva.seeding import seed_everything
 from mva.stages import Stages
 from mva.tracking.base import RunIdentity, Tracker
@@ -95,15 +96,20 @@ class Workflow:
                 independent = train_independently(self.session, vectors)
                 self.save(independent, self.folder / "independent" / "adapters")
         with self.session.stages.stage("Measure dependence"):
-            self._measure(Diagnostics(self.session, vectors, independent))
+            diagnostics = Diagnostics(self.session, vectors, independent)
+            self._write("dependence", diagnostics.dependence())
+            self._write("interference", diagnostics.interference_map())
 
     def explore(self, vectors: Sequence[ValueVector]) -> Front:
-        """Make the rewards, find the front, write the report; returns the front."""
-        with self.session.stages.stage("Make the rewards"):
-            rewards = make_rewards(self.session, vectors)
-            self._check(rewards)
+        """Make the rewards (unless pairs alone score), find the front, write the report; returns the front."""
+        by = self.session.experiment.evaluation.by
+        if by != "responses":
+            self._write("pairs", self.session.pair_record())
+        rewards = self._rewards(vectors) if by != "pairs" else {}
         front = find_front(self.session, vectors, rewards, Ledger(self.folder))
         self._write("front", front.to_json())
+        if by == "both":
+            self._score_by_pairs(vectors)
         if (self.folder / "independent").is_dir():
             with self.session.stages.stage("Compare with training without the penalty"):
                 self._preservation(vectors, rewards)
@@ -112,15 +118,21 @@ class Workflow:
         self._finish()
         return front
 
-    def _check(self, rewards: Mapping[str, Reward]) -> None:
-        """Check the rewards on labelled pairs, their own held-out ones first."""
+    def _rewards(self, vectors: Sequence[ValueVector]) -> dict[str, Reward]:
+        """Make the rewards, and check them on labelled pairs, their own held-out ones first."""
         session = self.session
-        checks = run_checks(session.experiment, rewards, session.data, session.sources, bar=session.stages.bar)
-        self._write("rewards", rewards_record(rewards, checks, pessimism=session.experiment.evaluation.pessimism))
+        with session.stages.stage("Make the rewards"):
+            rewards = make_rewards(session, vectors)
+            checks = run_checks(session.experiment, rewards, session.data, session.sources, bar=session.stages.bar)
+            pessimism = session.experiment.evaluation.pessimism
+            self._write("rewards", rewards_record(rewards, checks, pessimism=pessimism))
+        return rewards
 
-    def _measure(self, diagnostics: Diagnostics) -> None:
-        self._write("dependence", diagnostics.dependence())
-        self._write("interference", diagnostics.interference_map())
+    def _score_by_pairs(self, vectors: Sequence[ValueVector]) -> None:
+        home = self.folder / PAIRS
+        home.mkdir(exist_ok=True)
+        front = find_front_by_pairs(self.session, vectors, Ledger(self.folder).current("validation"), Ledger(home))
+        write_record(home, "front", front.to_json())
 
     def _preservation(self, vectors: Sequence[ValueVector], rewards: Mapping[str, Reward]) -> None:
         """Score each penalised vector alone, and its counterpart that was trained without the penalty."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mva.evaluation.evaluator import Evaluator
+from mva.evaluation.base import CandidateEvaluator
 from mva.extrapolation.candidate import ScoredCandidate, coordinates
 from mva.pareto.front import Bounds, Front
 from mva.pareto.hypervolume import hypervolume
@@ -22,9 +22,9 @@ def most_members(n_values: int) -> int:
 def with_certainty(
     front: Front,
     scored: Sequence[ScoredCandidate],
-    validation: Evaluator,
+    validation: CandidateEvaluator,
     scored_held_out: Sequence[ScoredCandidate],
-    held_out: Evaluator,
+    held_out: CandidateEvaluator,
 ) -> Front:
     """Add the probabilities of being on the front (validation prompts) and the true hypervolume (held-out prompts).
 
@@ -49,7 +49,7 @@ def with_certainty(
     )
 
 
-def with_surface(front: Front, scored: Sequence[ScoredCandidate], validation: Evaluator) -> Front:
+def with_surface(front: Front, scored: Sequence[ScoredCandidate], validation: CandidateEvaluator) -> Front:
     """Add the scores of all candidates, read off a surface; a front without one stays as it is (`surface_scores`)."""
     places = coordinates([each.candidate for each in scored])
     scores = surface_scores(places, validation.rewards_array(scored, front.values))

@@ -1,7 +1,8 @@
 """The append-only record of an exploration: `candidates.jsonl` and `generations.jsonl`.
 
 A line of `candidates.jsonl`: `schema_version`, `id`, `split`, `coefficients` (by value), `composition`,
-`scores` (by value), `standard_errors` (by value), `n_prompts`, `seconds`, `key`. A line of
+`scores` (by value), `standard_errors` (by value), `n_prompts`, `seconds`, `key`, and with scores by preference pairs
+`accuracies` (by value). A line of
 `generations.jsonl`: `schema_version`, `id` (the candidate's), `split`, `prompt_id`, `prompt`, `response`,
 `rewards` (by value), `key`, and, unless it is the first, `sample`: which of the candidate's responses to the prompt
 this is. `cluster` names the prompt's cluster, where prompts come in clusters. Lines of both files have `disagreement`
@@ -31,7 +32,8 @@ _VERSION = one_of(SCHEMA_VERSION)
 _OPTIONAL = {"schema_version": _VERSION, "key": text, "disagreement": named(number)}
 _CANDIDATE = {"id": text, "split": text, "coefficients": _BY_VALUE, "composition": text}
 _SCORED = fields(
-    {**_CANDIDATE, "scores": _BY_VALUE, "standard_errors": _BY_VALUE, "n_prompts": count, "seconds": number}, _OPTIONAL
+    {**_CANDIDATE, "scores": _BY_VALUE, "standard_errors": _BY_VALUE, "n_prompts": count, "seconds": number},
+    {**_OPTIONAL, "accuracies": _BY_VALUE},
 )
 _FAILED = fields({**_CANDIDATE, FAILED: text}, _OPTIONAL)
 _ROLE = one_of("system", "user", "assistant")
@@ -75,14 +77,14 @@ class Ledger:
     """What a run folder knows of scored candidates and their responses."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._candidates = JsonLines(folder / CANDIDATES, _candidate_line)
         self._generations = JsonLines(folder / GENERATIONS, _GENERATION)
 
     def declare(self, split: str, key: str) -> None:
         """Write down that `key` is the split's current evaluation: readers leave out the lines of any other."""
-        path = self._folder / EVALUATIONS
-        keys = _declared(path)
+        path = self.folder / EVALUATIONS
+        keys = current_keys(self.folder)
         if keys.get(split) != key:
             write_json(path, {"schema_version": SCHEMA_VERSION, "keys": {**keys, split: key}})
 
@@ -91,6 +93,15 @@ class Ledger:
         share = _Sharing()
         lines = (line for line in self._candidates.read() if line.get("key") == key)
         return {line["id"]: _scored(share(line)) for line in lines if FAILED not in line}
+
+    def current(self, split: str) -> list[Candidate]:
+        """List the candidates that the split's current evaluation has scored, in the order of their scoring."""
+        lines = current_lines(self.folder, CANDIDATES)
+        return [
+            Candidate(line["coefficients"], line["composition"])
+            for line in lines
+            if line["split"] == split and FAILED not in line
+        ]
 
     def failed(self, key: str) -> dict[str, str]:
         """Read why candidates of the evaluation `key` failed, by the candidate's id."""
@@ -117,6 +128,7 @@ class Ledger:
                 "seconds": round(one.seconds, 3),
                 "key": key,
                 **_spread(one.disagreement),
+                **({"accuracies": dict(one.accuracies)} if one.accuracies else {}),
             }
             for one in scored
         )
@@ -194,7 +206,7 @@ def current_lines(folder: Path, name: str) -> list[dict[str, Any]]:
 
     A folder from before evaluations were declared has the evaluation of each split's last line.
     """
-    share, current = _Sharing(), _declared(folder / EVALUATIONS)
+    share, current = _Sharing(), current_keys(folder)
     lines, latest = list[dict[str, Any]](), dict[str, Any]()
     for line in JsonLines(folder / name, _SHAPES[name]).read():
         split, key = line["split"], line.get("key")
@@ -209,7 +221,9 @@ def _spread(disagreement: Mapping[str, float]) -> dict[str, dict[str, float]]:
     return {DISAGREEMENT: dict(disagreement)} if disagreement else {}
 
 
-def _declared(path: Path) -> dict[str, str]:
+def current_keys(folder: Path) -> dict[str, str]:
+    """Read which evaluation of each split is current, by split; empty where none was declared."""
+    path = folder / EVALUATIONS
     if not path.exists():
         return {}
     mend = "delete it, and run again in the same folder"
@@ -226,4 +240,5 @@ def _scored(line: Mapping[str, Any]) -> ScoredCandidate:
         split=line["split"],
         seconds=line["seconds"],
         disagreement=line.get(DISAGREEMENT, {}),
+        accuracies=line.get("accuracies", {}),
     )

@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from mva.checks import BadSetting, Count, NotNegative, Place, Text, check
+from mva.checks import BadSetting, Count, NotNegative, Place, Positive, Text, check
 from mva.data.formats import PairFormat
 from mva.evaluation.generation import GenerationSpec
 from mva.pareto.front import SMALLEST_DIFFERENCE, SelectBy
+
+By = Literal["responses", "pairs", "both"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,9 @@ class EvaluationSettings:
     Each candidate gives `samples` responses to a prompt. `cluster` names the field of the data's rows that says which
     prompts belong together (those of a dialogue, of a source): standard errors then count clusters, not prompts.
     `select_by` says which scores a candidate is chosen by from the front: raw means, or those read off a surface.
+    `by` says what candidates are scored by: their responses and the rewards, held-out preference pairs, or both (the
+    responses decide, the pairs are a second record). `n_pairs` bounds each value's pairs in a split (None = all), and
+    `pair_beta` scales their margins (None = the objective's beta).
     `n_reward_pairs` bounds the held-out pairs that each reward is checked on (None = all), and the pairs of each file
     of `reward_check`: files or folders of labelled pairs that all rewards are checked on, too, or such lists by value.
     `reward_check_format` says how their rows become pairs (None = by their columns).
@@ -40,6 +45,9 @@ class EvaluationSettings:
     samples: Count = 1
     cluster: Text | None = None
     pessimism: NotNegative = 0.0
+    by: By = "responses"
+    n_pairs: Count | None = None
+    pair_beta: Positive | None = None
 
     def __post_init__(self) -> None:
         """Refuse settings that are not as annotated, and several samples where all would be the same.

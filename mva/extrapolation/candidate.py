@@ -43,9 +43,9 @@ class ScoredCandidate:
     """A candidate with its scores: the mean reward per value, always maximised.
 
     `standard_errors` are those of the means over prompts, or over clusters of prompts where they come in clusters;
-    `n_prompts` is how many prompts or clusters were used.
+    `n_prompts` is how many prompts or clusters were used (of values with prompts of their own: the fewest).
     `disagreement` is the mean, over the responses, of the standard deviation over an ensemble's members; of those
-    values whose reward is an ensemble.
+    values whose reward is an ensemble. Scores by preference pairs are mean `log sigmoid`s, and come with `accuracies`.
     """
 
     candidate: Candidate
@@ -55,6 +55,7 @@ class ScoredCandidate:
     split: str = "validation"
     seconds: float = 0.0
     disagreement: Mapping[str, float] = field(default_factory=dict)
+    accuracies: Mapping[str, float] = field(default_factory=dict)
 
 
 def coordinates(candidates: Sequence[Candidate]) -> NDArray[np.float64]:

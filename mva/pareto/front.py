@@ -16,6 +16,7 @@ from mva.pareto.surface import Scores, SurfaceRecord
 from mva.records import SCHEMA_VERSION
 
 SelectBy = Literal["raw", "surface"]
+ScoredBy = Literal["responses", "pairs"]
 SMALLEST_DIFFERENCE = 0.05
 """The share of a hypervolume below which a difference does not matter, unless the user says otherwise."""
 
@@ -24,8 +25,7 @@ SMALLEST_DIFFERENCE = 0.05
 class FrontPoint:
     """A non-dominated candidate; every mapping is by value name.
 
-    `membership_probability` is how probably it is non-dominated in truth (`mva.statistics.membership`); None until that
-    is known.
+    `membership_probability` is how probably it is non-dominated in truth (`mva.statistics.membership`); None: unknown.
     """
 
     id: str
@@ -66,7 +66,8 @@ class Front:
     (`score_scaling` none). These are the raw numbers, which take the best of noisy scores; `hypervolume_held_out_true`
     estimates that of the true scores. `smallest_difference` is the share of a hypervolume that matters to the user.
     `surface` holds scores read off a surface (None: there is none), and `select_by` says by which scores a candidate is
-    chosen from the front; which candidates are on the front is decided by the raw ones.
+    chosen from the front; which candidates are on the front is decided by the raw ones. `scored_by` says what they are:
+    mean rewards of responses, or of preference pairs the mean `log sigmoid` of the implicit reward's margin.
     """
 
     values: tuple[str, ...]
@@ -85,6 +86,7 @@ class Front:
     smallest_difference: float = SMALLEST_DIFFERENCE
     surface: SurfaceRecord | None = None
     select_by: SelectBy = "raw"
+    scored_by: ScoredBy = "responses"
 
     @property
     def to_score_again(self) -> set[str]:
@@ -99,8 +101,7 @@ class Front:
         """
         by_id = {one.candidate.id: one for one in scored}
         needed = dict.fromkeys([*(point.id for point in self.points), *self.simplex])
-        missing = [one for one in needed if one not in by_id]
-        if missing:
+        if missing := [one for one in needed if one not in by_id]:
             raise ValueError(f"No held-out scores for the front's candidates {', '.join(missing)}: score them too.")
         points = tuple(
             replace(
@@ -110,8 +111,7 @@ class Front:
             )
             for point in self.points
         )
-        base = self.base
-        if base is not None and base.id in by_id:
+        if (base := self.base) is not None and base.id in by_id:
             base = replace(base, scores_held_out=dict(by_id[base.id].scores))
         return replace(
             self,
@@ -176,6 +176,7 @@ def select_front(
     margin: float = 0.1,
     smallest_difference: float = SMALLEST_DIFFERENCE,
     select_by: SelectBy = "raw",
+    scored_by: ScoredBy = "responses",
 ) -> Front:
     """Choose the non-dominated candidates. Exact ties are all kept.
 
@@ -186,6 +187,7 @@ def select_front(
         margin: Of `nadir`, as a share of the range of the scores.
         smallest_difference: Kept for those who compare the front.
         select_by: Kept for those who choose from it.
+        scored_by: What the scores are, see `Front`.
 
     Raises:
         NotFinite: If a score or a standard error is NaN or infinite.
@@ -215,6 +217,7 @@ def select_front(
         simplex=tuple(scored[i].candidate.id for i in convex),
         smallest_difference=smallest_difference,
         select_by=select_by,
+        scored_by=scored_by,
     )
 
 
@@ -233,8 +236,7 @@ def _matrix(rows: Sequence[Scores], values: Sequence[str]) -> Floats:
 
 
 def _base_scores(scored: Sequence[ScoredCandidate]) -> BaseScores | None:
-    zeros = (one for one in scored if not any(one.candidate.coefficients.values()))
-    base = next(zeros, None)
+    base = next((one for one in scored if not any(one.candidate.coefficients.values())), None)
     return None if base is None else BaseScores(base.candidate.id, dict(base.scores))
 
 

@@ -48,7 +48,8 @@ def draw_fronts(fronts: Sequence[JointFront]) -> Figure:
             axes.set_title(f"{number}joint hypervolume {front.hypervolume:.3g}", fontsize=10)
     figure.suptitle(_title(fronts), fontweight="bold")
     bars = "; bars: 95 % intervals over prompts" if any(map(is_one_front, fronts)) else ""
-    caption = f"Scores on validation prompts{bars}. {_reference(fronts)}"
+    what = "preference pairs" if fronts[0].scored_by == "pairs" else "prompts"
+    caption = f"Scores on validation {what}{bars}. {_reference(fronts)}"
     figure.supxlabel(textwrap.fill(caption, 88 * columns), fontsize=8)
     return figure
 

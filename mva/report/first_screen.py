@@ -55,7 +55,8 @@ def _sure(run: RunFiles, view: FrontView, candidate: CandidateView) -> Card:
     reasons = [f"{value} {gain_words(gain)}" for value, gain in compared.items()]
     if compared:
         n_prompts = next(iter(compared.values())).n_prompts
-        reasons.append(f"Differences of mean rewards on {n_prompts} held-out prompts, with 95 % intervals.")
+        what = "scores by pairs" if view.front.scored_by == "pairs" else "mean rewards"
+        reasons.append(f"Differences of {what} on {n_prompts} held-out prompts, with 95 % intervals.")
     probability = next(point.membership_probability for point in view.front.points if point.id == candidate.id)
     reasons.append(on_front_words(probability))
     words = weakest_words(run.reward_checks)
@@ -93,9 +94,10 @@ def _surer(run: RunFiles, view: FrontView) -> Card:
     weak = [value for value, reward in run.rewards.items() if reward["accuracy"] < WEAK_REWARD]
     reasons = [f"More preference pairs for the reward of {' and '.join(weak)}, which says little."] if weak else []
     settings = [f"evaluation.n_{split}_prompts={_MORE_PROMPTS * n_prompts}" for split in ("validation", "test")]
+    how = "evaluation.n_pairs, or more held-out pairs" if view.front.scored_by == "pairs" else " ".join(settings)
     reasons.append(
         f"More prompts: the scores stand on {n_prompts}, and {_MORE_PROMPTS} times as many halve their intervals "
-        f"({' '.join(settings)})."
+        f"({how})."
     )
     if "seed" in run.environment:
         seed = run.environment["seed"]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
+from mva.analysis.prompt_rewards import by_pairs
 from mva.extrapolation.candidate import Candidate
 from mva.models.sources.published import UNKNOWN, Published
 from mva.models.value_vector import ValueVector
@@ -20,6 +21,10 @@ from mva.terminal import visible
 
 Form = Literal["adapter", "merged"]
 _SPLITS = {"validation": "validation", "test": "held out"}
+_MEANING = {
+    False: ("Mean reward", "rewards"),
+    True: ("Mean log sigmoid(beta * margin) of held-out preference pairs", "scores"),
+}
 
 
 @dataclass(frozen=True)
@@ -120,9 +125,10 @@ def _scores(export: Export) -> str:
     for value, reward in _rewards(export.run, lines):
         scores = [_score(lines[split], value) for split in _SPLITS if split in lines]
         rows.append([value, *scores, reward])
+    what, numbers = _MEANING[by_pairs(export.run)]
     note = "" if "test" in lines else "\n\nIt was not scored on held-out prompts: only the front is."
     return (
-        "Mean reward ± standard error over prompts; higher is better. Base and candidates of one run compare, rewards "
+        f"{what} ± standard error over prompts; higher is better. Base and candidates of one run compare, {numbers} "
         "of different values do not.\n\n" + _table([*columns, "reward"], rows) + note
     )
 
@@ -130,7 +136,9 @@ def _scores(export: Export) -> str:
 def _rewards(run: RunFiles, lines: Mapping[str, Record]) -> Iterator[tuple[str, str]]:
     for value in next(iter(lines.values()))["scores"]:
         reward = run.rewards.get(value)
-        if reward is None:
+        if by_pairs(run):
+            yield value, "none: preference pairs"
+        elif reward is None:
             yield value, UNKNOWN
         else:
             yield value, f"{reward['kind']}, agrees with {reward['accuracy']:.1%} of {reward['n_pairs']} held-out pairs"

@@ -13,6 +13,7 @@ from plotly.offline import get_plotlyjs
 
 from mva.analysis.front_view import extremes, hypervolume_curve, side_by_side
 from mva.analysis.indicators import indicator_rows
+from mva.analysis.pair_agreement import pair_agreement
 from mva.analysis.reward_checks import check_rows
 from mva.analysis.series import is_one_front, series_of
 from mva.analysis.sweep_view import JointFront, of_one_run
@@ -26,8 +27,8 @@ from mva.report.interactive import front_figures, hypervolume_figure, theme
 from mva.report.interference_figures import draw_interference
 from mva.report.points import has_many_points, point_table, without_points
 from mva.report.tables import front_rows, surface_lines
-from mva.report.words import interval_words
-from mva.runs.run_folder import read_run
+from mva.report.words import agreement_words, interval_words, meaning_words, rank_words
+from mva.runs.run_folder import RunFiles, read_run
 
 MOST_IN_LEGEND = 6
 """More settings would push the figure aside: then the marks in the table of jobs are the legend."""
@@ -44,7 +45,13 @@ def render(template: str, *, package: str = "mva.report", **context: Any) -> str
         trim_blocks=True,
     )
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}  # without the blanks
-    environment.globals |= {"style": style, "plotly": get_plotlyjs(), "interval_words": interval_words}
+    environment.globals |= {"agreement_words": agreement_words, "rank_words": rank_words}
+    environment.globals |= {
+        "style": style,
+        "plotly": get_plotlyjs(),
+        "interval_words": interval_words,
+        "meaning_words": meaning_words,
+    }
     return environment.get_template(template).render(**context)
 
 
@@ -94,6 +101,7 @@ def write_report(folder: Path, *, forms: Sequence[str] = ("svg", "pdf")) -> Path
         indicators=indicator_rows(run, view),
         checks=check_rows(run.reward_checks),
         drawn=drawn_front(front),
+        by_pairs=_second_record(run),
         curve=_embed(theme(hypervolume_figure(curve)), "curve", height="260px"),
         pictures=pictures,
         chooser=chooser(run, view),
@@ -103,6 +111,21 @@ def write_report(folder: Path, *, forms: Sequence[str] = ("svg", "pdf")) -> Path
     path = folder / "report.html"
     write_text(path, page, errors="backslashreplace")  # half a character is no UTF-8
     return path
+
+
+def _second_record(run: RunFiles) -> dict[str, Any] | None:
+    """What the page shows of the scores by preference pairs beside those of responses; None without."""
+    if run.by_pairs is None:
+        return None
+    front = of_one_run(run.by_pairs)
+    columns, rows = front_rows(front.jobs[0].view)
+    return {
+        "front": front,
+        "drawn": drawn_front(front),
+        "agreements": pair_agreement(run),
+        "columns": columns,
+        "rows": rows,
+    }
 
 
 def _embed(figure: object, identifier: str, *, height: str) -> str:

@@ -1,15 +1,16 @@
 """A sweep's figure, records and page: front.png, sweep.json and one self-contained report.html."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from mva.analysis.comparison import setting_rows
 from mva.analysis.facets import NOT_SET, Facet, facets, settings_of
+from mva.analysis.pair_agreement import pair_agreement
 from mva.analysis.series import is_one_front
 from mva.analysis.sweep_record import sweep_record
-from mva.analysis.sweep_view import JobFront, SweepView, sweep_view
+from mva.analysis.sweep_view import JobFront, JointFront, SweepView, sweep_view
 from mva.records import write_json, write_text
 from mva.report.figures import draw_fronts, save
 from mva.report.page import drawn_front, render
@@ -17,6 +18,7 @@ from mva.report.points import has_many_points
 from mva.report.style import CIRCLE, look_of
 from mva.report.sweep_tables import APART, all_at_once, job_rows, setting_cells
 from mva.report.tables import export_words
+from mva.report.words import agreement_words
 from mva.runs.sweep_folder import Job
 from mva.shell import command_line, override
 
@@ -43,11 +45,29 @@ def write_sweep(folder: Path, *, forms: Sequence[str] = ()) -> SweepView:
         figures=[drawn_front(front) for front in view.fronts],
         link=_link,
         settings=[[(row.label, *setting_cells(row)) for row in setting_rows(front)] for front in view.fronts],
+        by_pairs=[_second_front(front) for front in view.by_pairs],
+        disagreements=list(_disagreements(view)),
         at_once=[all_at_once(setting_rows(front)) for front in view.fronts],
         job_data={one.job.name: _data(one) for front in view.fronts for one in front.jobs},
     )
     write_text(folder / "report.html", page, errors="backslashreplace")
     return view
+
+
+def _second_front(front: JointFront) -> dict[str, Any]:
+    """What the page shows of jobs' second records."""
+    rows = setting_rows(front)
+    settings = [(row.label, *setting_cells(row)) for row in rows]
+    return {"front": front, "drawn": drawn_front(front), "settings": settings, "at_once": all_at_once(rows)}
+
+
+def _disagreements(view: SweepView) -> Iterator[str]:
+    """Say where responses and pairs rank a job's candidates differently."""
+    for front in view.fronts:
+        for one in front.jobs:
+            for agreement in pair_agreement(one.run):
+                if agreement.word == "disagree":
+                    yield f"{one.label}: {agreement_words(agreement)}"
 
 
 def _link(job: Job) -> str:

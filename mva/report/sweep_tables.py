@@ -10,6 +10,7 @@ from rich.table import Table
 
 from mva.analysis.comparison import SettingRow, setting_rows
 from mva.analysis.facets import NOT_SET, facets, settings_of, short_names
+from mva.analysis.pair_agreement import raw_correlations
 from mva.analysis.sweep_view import JobFront, JointFront, SweepView
 from mva.report.words import difference_words, interval_words, score_words
 from mva.runs.sweep_folder import Job
@@ -20,6 +21,7 @@ APART = (
     "heads): their scores have different scales. Each set of rewards has a front of its own; hypervolumes compare only "
     "within one."
 )
+AGREEMENT = "rank correlation with pairs"
 MOST_KEYS = 5
 """More keys than these would leave a terminal's columns no room: then a job is named by all of them in one column."""
 _WHOLE = 24
@@ -41,7 +43,7 @@ def job_rows(view: SweepView) -> tuple[list[str], list[list[str]]]:
     columns += [f"{value} score (held out)" for value in values]
     if not single:
         columns += ["hypervolume", "held out", "front points"]
-    columns += ["on the joint front", "time"]
+    columns += ["on the joint front", *([AGREEMENT] if view.by_pairs else []), "time"]
     return columns, [_row(view, job, columns, values) for job in view.jobs]
 
 
@@ -63,6 +65,9 @@ def sweep_summary(view: SweepView) -> RenderableType:
             f"Joint front of {escape(' and '.join(front.values))}: hypervolume [bold]{front.hypervolume:.4g}[/], "
             f"{len(front.members)} points of {len(front.jobs)} jobs. {escape(measured_from(front))}"
         )
+    for front in view.by_pairs:
+        if rows := setting_rows(front):
+            parts += [_setting_table(rows, by="by preference pairs"), *map(escape, all_at_once(rows)), ""]
     if view.failed:
         parts.append(_failures(view.failed))
     parts.append(f"Everything is in [bold]{escape(str(view.folder))}[/]: report.html, front.png, sweep.json")
@@ -93,14 +98,14 @@ def _job_table(view: SweepView) -> Table:
     return _table(f"Sweep of {len(view.jobs)} jobs", named, told)
 
 
-def _setting_table(rows: Sequence[SettingRow]) -> Table:
+def _setting_table(rows: Sequence[SettingRow], *, by: str = "mean over their jobs") -> Table:
     first = [row.jobs[0].job for row in rows]
     keys = [facet.key for facet in facets(first) if facet.key != "seed"]
     headings = ["jobs", "hypervolume", "held out (95 % interval)", "against the first, held out"]
     cells = zip(*([cell.replace(" (", "\n(", 1) for cell in setting_cells(row)] for row in rows), strict=True)
     named = _named("setting", [row.label for row in rows], keys, first)
     known = {heading: some for heading, some in zip(headings, cells, strict=True) if set(some) != {"-"}}
-    return _table("Settings, mean over their jobs", named, known)
+    return _table(f"Settings, {by}", named, known)
 
 
 def _named(what: str, labels: Sequence[str], keys: Sequence[str], jobs: Sequence[Job]) -> Columns:
@@ -144,6 +149,7 @@ def _found(one: JobFront) -> dict[str, str]:
         "held out": "-" if held_out is None else f"{held_out:.4g}",
         "front points": f"{len(one.view.on_front)} of {len(one.view.candidates)}",
         "on the joint front": str(len(one.on_joint_front)),
+        AGREEMENT: ", ".join(f"{value} {rho:.2f}" for value, rho in raw_correlations(one.run).items()) or "-",
     }
 
 

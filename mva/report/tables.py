@@ -10,9 +10,10 @@ from rich.text import Text
 
 from mva.analysis.choice import balanced
 from mva.analysis.front_view import CandidateView, FrontView
+from mva.analysis.pair_agreement import pair_agreement
 from mva.analysis.reward_checks import WEAK_REWARD, weakest, weakest_words
 from mva.analysis.warnings import warnings
-from mva.report.words import probability_words, score_words
+from mva.report.words import accuracy_words, agreement_words, meaning_words, probability_words, score_words
 from mva.runs.run_folder import RunFiles
 from mva.shell import command_line, override
 
@@ -23,10 +24,11 @@ def front_rows(view: FrontView) -> tuple[list[str], list[list[object]]]:
     """Columns and rows of the front, in the order of the first value's score; also written as front.csv."""
     values = view.values
     columns = ["id", *(f"{v} coefficient" for v in view.vectors)]
-    read_off = view.surface_values
+    read_off, by_pairs = view.surface_values, view.front.scored_by == "pairs"
     for v in values:
         columns += [f"{v} {what}" for what in ("score", "standard error", "held-out score")]
         columns += [f"{v} {what}" for what in ("surface score", "surface standard error") if v in read_off]
+        columns += [f"{v} {what}" for what in ("accuracy", "held-out accuracy") if by_pairs]
     columns += [f"{v} disagreement" for v in view.disagreeing]
     rows: list[list[object]] = []
     probabilities = {point.id: point.membership_probability for point in view.front.points}
@@ -35,6 +37,7 @@ def front_rows(view: FrontView) -> tuple[list[str], list[list[object]]]:
         for v in values:
             row += [c.scores[v], c.errors[v], None if c.held_out is None else c.held_out[v]]
             row += [c.surface[v], c.surface_errors[v]] if v in read_off else []
+            row += [side.get(v) for side in (c.accuracies, c.accuracies_held_out)] if by_pairs else []
         row += [c.disagreement.get(v) for v in view.disagreeing]
         rows.append([*row, probabilities[c.id]])
     return [*columns, "probability of being non-dominated"], rows
@@ -91,6 +94,8 @@ def summary(run: RunFiles, view: FrontView) -> RenderableType:
     """Lay out what is said when a run ends: the front, the volumes, the rewards, where things are, what next."""
     front = view.front
     parts: list[RenderableType] = [_front_table(view)]
+    if front.scored_by == "pairs":
+        parts.append(f"Here {meaning_words('pairs')}.")
     volumes = {
         "box": front.hypervolume,
         "simplex (coefficients sum to 1)": front.hypervolume_simplex,
@@ -110,6 +115,7 @@ def summary(run: RunFiles, view: FrontView) -> RenderableType:
     check = weakest(run.reward_checks)
     if check is not None and check["accuracy"] >= WEAK_REWARD:  # else it is a warning
         parts.append(escape(str(weakest_words(run.reward_checks))))
+    parts += [escape(agreement_words(agreement)) for agreement in pair_agreement(run)]
     parts += [escape(_dependence_line(pair)) for pair in run.dependence.get("pairs", ())]
     parts += [f"[yellow]Warning:[/] {escape(text)}" for text in warnings(run)]
     total = sum(stage["seconds"] for stage in run.stages)
@@ -139,18 +145,22 @@ def brief(run: RunFiles, view: FrontView) -> RenderableType:
 
 
 def _front_table(view: FrontView) -> Table:
-    table = Table(title="Pareto front", title_justify="left")
+    by_pairs = view.front.scored_by == "pairs"
+    table = Table(title="Pareto front by preference pairs" if by_pairs else "Pareto front", title_justify="left")
     table.add_column("candidate", no_wrap=True)
     table.add_column("coefficients")
     for value in view.values:
         table.add_column(escape(value) + " score\n(held out)", justify="right")
+        if by_pairs:
+            table.add_column(escape(value) + " accuracy\n(held out)", justify="right")
     table.add_column("P(on\nfront)", justify="right")
     probabilities = {point.id: point.membership_probability for point in view.front.points}
+    said_of = (score_words, accuracy_words) if by_pairs else (score_words,)
     for c in view.on_front:
         table.add_row(
             escape(c.id),
             escape(c.label),
-            *(score_words(c, v) for v in view.values),
+            *(said(c, v) for v in view.values for said in said_of),
             probability_words(probabilities[c.id]),
         )
     return table

@@ -1,12 +1,13 @@
 """What lies in a run folder (docs/run_folder.md), written and read; reading never writes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from mva.evaluation.json_lines import JsonLines
-from mva.evaluation.ledger import CANDIDATES, FAILED, GENERATIONS, current_lines
+from mva.evaluation.ledger import CANDIDATES, FAILED, GENERATIONS, current_keys, current_lines
+from mva.evaluation.pair_margins import MARGINS, margin_line
 from mva.folders import check_folder
 from mva.names import BadName, check_name
 from mva.pareto.front import Front
@@ -14,6 +15,8 @@ from mva.records import SCHEMA_VERSION, read_json, read_whole, write_json
 from mva.runs.run_records import RECORDS, disagreements, metrics_line
 
 Record = Mapping[str, Any]
+PAIRS = "pairs"
+"""The folder of the second record of a run whose candidates are scored by both, responses and preference pairs."""
 _AGAIN = "run again in the same folder to write it again"
 
 
@@ -27,7 +30,8 @@ class RunFiles:
 
     `candidates` and `generations` are the ledger's lines of the current evaluations; of several with the same identity
     the last one counts. `failed` are lines of candidates that could not be scored. `data_changed` names the values
-    whose data was edited while the run went on.
+    whose data was edited while the run went on. `margins` are the lines of scores by preference pairs, `pairs`
+    says what these are; `by_pairs` is the second record of a run that was scored by both: front, candidates, margins.
     """
 
     folder: Path
@@ -48,6 +52,16 @@ class RunFiles:
     metrics: tuple[Record, ...]
     environment: Record
     config: str
+    margins: tuple[Record, ...] = ()
+    pairs: Record = field(default_factory=dict)
+    by_pairs: "RunFiles | None" = None
+
+    @property
+    def measures(self) -> dict[str, str]:
+        """What the scores of each value were given by: scores of runs with equal keys compare."""
+        if self.front is not None and self.front.scored_by == "pairs":
+            return {value: str(facts["key"]) for value, facts in self.pairs.get("values", {}).items()}
+        return {value: str(reward["key"]) for value, reward in self.rewards.items()}
 
 
 def read_run(folder: Path) -> RunFiles:
@@ -68,7 +82,7 @@ def read_run(folder: Path) -> RunFiles:
     _check_names(folder, lines, () if front is None else front.values)
     data = _record(folder, "data")
     rewards = _record(folder, "rewards")
-    return RunFiles(
+    run = RunFiles(
         folder=folder,
         front=front,
         candidates=candidates,
@@ -87,7 +101,32 @@ def read_run(folder: Path) -> RunFiles:
         metrics=tuple(JsonLines(folder / "metrics.jsonl", metrics_line).read()),
         environment=_record(folder, "environment"),
         config=_text(folder / "config.yaml"),
+        margins=_margins(folder),
+        pairs=_record(folder, "pairs"),
     )
+    return replace(run, by_pairs=_by_pairs(run))
+
+
+def _by_pairs(run: RunFiles) -> RunFiles | None:
+    """Read the second record, which has a ledger and a front of its own; the rest is the run's."""
+    home = run.folder / PAIRS
+    lines = _lines(home, CANDIDATES, "id", "split")
+    candidates = tuple(line for line in lines if FAILED not in line)
+    front = _front(home, candidates, ())
+    _check_names(home, lines, () if front is None else front.values)
+    if run.front is None or front is None:
+        return None
+    failed = tuple(line for line in lines if FAILED in line)
+    return replace(
+        run, front=front, candidates=candidates, failed=failed, generations=(), rewards={}, margins=_margins(home)
+    )
+
+
+def _margins(folder: Path) -> tuple[Record, ...]:
+    """Read the margins of each split's current evaluation; of several of the same pairs the last one counts."""
+    current = set(current_keys(folder).values())
+    lines = (line for line in JsonLines(folder / MARGINS, margin_line).read() if line["key"] in current)
+    return tuple({(line["id"], line["split"], line["value"], line["first"]): line for line in lines}.values())
 
 
 def write_record(folder: Path, name: str, record: Mapping[str, object]) -> None:

@@ -122,6 +122,8 @@ _SURFACE = fields(
 )
 _BASE = fields({"id": text, "scores": _BY_VALUE}, {"scores_held_out": maybe(_BY_VALUE)})
 
+_HOW_MANY = fields({"n_pairs": count, "n_prompts": count})
+_PAIRS = fields({"key": text, "validation": _HOW_MANY, "test": _HOW_MANY})
 _MACHINE = fields({}, {"cpu": text, "cores": maybe(count), "memory_gb": maybe(number), "accelerator": maybe(text)})
 RECORDS: Mapping[str, RecordShape] = {
     "data": RecordShape({"values": named(_VALUE_DATA)}, {"changed": list_of(text)}),
@@ -156,10 +158,12 @@ RECORDS: Mapping[str, RecordShape] = {
             "smallest_difference": number,
             "surface": maybe(_SURFACE),
             "select_by": one_of("raw", "surface"),
+            "scored_by": one_of("responses", "pairs"),
         },
     ),
     "interference": RecordShape({"pairs": _same_panels}, {}),
     "model": RecordShape({}, {"name": text, "fingerprint": text, "notes": list_of(text), "thoughts": maybe(_thoughts)}),
+    "pairs": RecordShape({"beta": number, "values": named(_PAIRS)}, {}),
     "preservation": RecordShape({"values": named(_PRESERVED)}, {}),
     "rewards": RecordShape({"rewards": named(_REWARD)}, {"checks": list_of(_CHECK)}),
     "timings": RecordShape({"stages": list_of(fields({"name": text, "seconds": number}))}, {}),

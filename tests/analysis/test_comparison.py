@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from mva.analysis.comparison import NotComparable, compare, held_out_rewards
+from mva.analysis.comparison import compare
+from mva.analysis.held_out import NotComparable, held_out_rewards
 from mva.report.comparison import comparison_table, draw_comparison
 from mva.runs.run_folder import read_run
 

@@ -57,6 +57,7 @@ KEYS = {
     "count": [
         "trainer.recipe.steps", "trainer.recipe.batch_size", "trainer.recipe.accumulate", "adapter.rank",
         "evaluation.n_validation_prompts", "evaluation.n_test_prompts", "evaluation.n_reward_pairs", "evaluation.samples",
+        "evaluation.n_pairs",
         "evaluation.generation.max_new_tokens", "evaluation.generation.batch_size", "reward.batch_size",
         "evaluation.generation.max_prompt_tokens", "data.limits.prompt", "data.limits.response", "reward.limits.prompt",
         "data.max_train_pairs", "search.levels", "search.budget", "search.batch", "search.n", "search.resolution",
@@ -90,7 +91,7 @@ KEYS = {
         "trainer.recipe.schedule", "trainer.execution.accelerator", "trainer.execution.precision", "model.dtype",
         "data.on_bad_row", "data_changed", "export.form", "tune.sampler", "tracking.mode", "plan.margin",
         "composition.normalise", "penalty.view.factor", "model.source.architecture", "evaluation.reference_point",
-        "plan.constraint.acts_on",
+        "plan.constraint.acts_on", "evaluation.by",
     ],
     "text": ["paths.cache", "paths.outputs", "tracking.project", "serve.host", "judge.against", "model.source.path",
              "model.source.revision", "data.values.helpful.train.paths"],
@@ -119,6 +120,9 @@ composition=dare                                            | policy=per_row, po
 composition=average                                         | policy=per_row, policy=merged
 composition=log_probs                                       | policy=per_row, policy=mixture
 policy=mixture                                              | policy=mixture, composition=log_probs
+method=mod_decoding evaluation.by=pairs                     | evaluation.by is pairs, evaluation.by=responses
+objective=simpo evaluation.by=both                          | evaluation.pair_beta is null, SimPO
+evaluation.pair_beta=0                                      | evaluation.pair_beta is 0, above 0
 composition=log_probs policy=merged                         | policy=merged, policy=mixture
 search=adaptive value=five                                  | search=adaptive, at most 4 values, search=sobol
 search=simplex extrapolation.maximum=0.3                    | No convex combination, extrapolation.maximum

@@ -227,6 +227,18 @@ def test_pessimism_makes_another_run_and_so_does_the_ensembles_size_then():
     assert len(set(identities)) == 3
 
 
+def test_settings_of_pairs_make_another_run_only_where_pairs_score():
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+
+        def named(*words):
+            return identity(compose("config", overrides=["paths.cache=cache", *words]))
+
+        assert named("evaluation.n_pairs=7", "evaluation.pair_beta=0.3") == named()
+        by_pairs = ["evaluation.by=pairs", "evaluation.by=both", "evaluation.by=pairs evaluation.n_pairs=7"]
+        names = {named(*words.split()) for words in by_pairs}
+        assert len(names | {named()}) == 4
+
+
 def test_the_process_exits_with_2():
     done = subprocess.run(
         [sys.executable, "-m", "mva.apps.run", "evaluation.n_test_prompts=0"],

@@ -1,6 +1,7 @@
 """The algorithm on tiny models: any number of values, any kind of reward, any policy."""
 
 import json
+import math
 from collections import Counter
 from dataclasses import replace
 
@@ -11,10 +12,11 @@ from mva.apps import assemble
 from mva.apps.command import conf_folder
 from mva.diagnostics import Diagnostics
 from mva.engines.hf import HfResponder
+from mva.evaluation import by_pairs
 from mva.evaluation.ledger import Ledger
 from mva.experiment import open_session
 from mva.models import reference
-from mva.pipeline import find_front, make_rewards, train_independently, train_vectors
+from mva.pipeline import find_front, find_front_by_pairs, make_rewards, train_independently, train_vectors
 from mva.preflight import check_session
 from mva.rewards.length import Length
 from mva.rewards.sentiment import Sentiment
@@ -31,12 +33,13 @@ def experiment(tmp_path, *overrides):
     return assemble.experiment(config)
 
 
-def front_of(experiment, folder):
+def front_of(experiment, folder, *, rewards=True):
     data, _ = experiment.data.load(experiment.values)
     folder.mkdir(exist_ok=True)
     session = open_session(experiment, experiment.model.load(), data, Stages(folder))
     vectors = train_vectors(session, log=lambda _metrics, _step: None)
-    front = find_front(session, vectors, make_rewards(session, vectors), Ledger(folder))
+    made = make_rewards(session, vectors) if rewards else {}
+    front = find_front(session, vectors, made, Ledger(folder))
     return front, vectors, Diagnostics(session, vectors, train_independently(session, vectors)).dependence()
 
 
@@ -161,3 +164,80 @@ def test_a_limit_that_the_template_exceeds_is_refused_by_name_before_anything_is
     session = open_session(setup, setup.model.load(), data, Stages(tmp_path / "run"))
     with pytest.raises(ValueError, match=rf"^{option}=3: the chat template .* take 19 tokens of the prompt's 3"):
         check_session(session)
+
+
+def test_pairs_alone_give_a_front_without_a_reward_or_a_response(tmp_path, monkeypatch):
+    setup = experiment(tmp_path, "evaluation.by=pairs", "evaluation.n_pairs=4", "search=coarse")
+    monkeypatch.setattr(HfResponder, "answer", None)
+    front, _, _ = front_of(setup, tmp_path / "run", rewards=False)
+    assert front.scored_by == "pairs"
+    assert front.base.scores == pytest.approx(dict.fromkeys(front.values, math.log(0.5)))
+    assert all(point.scores_held_out and 0 <= point.membership_probability <= 1 for point in front.points)
+    assert front.hypervolume_held_out_true is not None
+    assert not (tmp_path / "run" / "generations.jsonl").exists()
+    ledgers = [tmp_path / "run" / f"{name}.jsonl" for name in ("candidates", "pair_margins")]
+    before = [path.read_text() for path in ledgers]
+    monkeypatch.setattr(by_pairs, "log_prob_differences", None)
+    again, _, _ = front_of(setup, tmp_path / "run", rewards=False)
+    assert again.to_json() == front.to_json()
+    assert [path.read_text() for path in ledgers] == before
+
+
+def test_policies_agree_on_the_scores_by_pairs(tmp_path):
+    words = ["evaluation.by=pairs", "evaluation.n_pairs=4", "search=coarse"]
+    per_row, _, _ = front_of(experiment(tmp_path, *words), tmp_path / "a", rewards=False)
+    merged, _, _ = front_of(experiment(tmp_path, *words, "policy=merged"), tmp_path / "b", rewards=False)
+    for one, other in zip(per_row.points, merged.points, strict=True):
+        assert one.scores == pytest.approx(other.scores, abs=1e-5)
+
+
+@pytest.mark.parametrize("method", ["ties", "loss_weighting", "modpo", "sequential_dpo"])
+def test_methods_whose_policy_is_one_model_are_scored_by_pairs(method, tmp_path):
+    words = [f"method={method}", "evaluation.by=pairs", "evaluation.n_pairs=4"]
+    front, _, _ = front_of(experiment(tmp_path, *words), tmp_path / "run", rewards=False)
+    assert front.points
+
+
+def test_a_mixture_is_refused_by_pairs_in_a_sentence_before_anything_is_loaded(tmp_path):
+    with pytest.raises(ValueError, match=r"^evaluation\.by is pairs, .* choose evaluation\.by=responses\.$"):
+        experiment(tmp_path, "method=mod_decoding", "evaluation.by=pairs")
+
+
+def test_a_loss_on_averages_needs_a_beta_of_its_own_for_pairs(tmp_path):
+    with pytest.raises(ValueError, match=r"^evaluation\.pair_beta is null, and SimPO .* such as 0\.1\.$"):
+        experiment(tmp_path, "objective=simpo", "evaluation.by=pairs")
+    assert experiment(tmp_path, "objective=simpo", "evaluation.by=both", "evaluation.pair_beta=0.2").pair_beta == 0.2
+    assert experiment(tmp_path, "objective.beta=0.3").pair_beta == 0.3
+
+
+def test_too_few_pairs_are_refused_before_anything_is_trained(tmp_path):
+    setup = experiment(tmp_path, "evaluation.by=both", "evaluation.n_pairs=1")
+    data, _ = setup.data.load(setup.values)
+    (tmp_path / "run").mkdir()
+    session = open_session(setup, setup.model.load(), data, Stages(tmp_path / "run"))
+    with pytest.raises(ValueError, match=r"^'helpful' has validation pairs on 1 prompts, .* raise evaluation\.n_pairs"):
+        check_session(session)
+
+
+def test_scored_by_both_the_second_record_has_the_same_candidates(tmp_path):
+    setup = experiment(tmp_path, "evaluation.by=both", "evaluation.n_pairs=4", "search=coarse", "reward=length")
+    setup = replace(setup, evaluation=replace(setup.evaluation, reference_point={"helpful": 0.0, "harmless": 0.0}))
+    data, _ = setup.data.load(setup.values)
+    folder = tmp_path / "run"
+    (folder / "pairs").mkdir(parents=True)
+    session = open_session(setup, setup.model.load(), data, Stages(folder))
+    check_session(session)
+    vectors, ledger = train_vectors(session, log=lambda _metrics, _step: None), Ledger(folder)
+    front = find_front(session, vectors, make_rewards(session, vectors), ledger)
+    second = find_front_by_pairs(session, vectors, ledger.current("validation"), Ledger(folder / "pairs"))
+    assert (front.scored_by, second.scored_by) == ("responses", "pairs")
+    assert second.n_candidates == front.n_candidates
+    assert second.reference_point_rule.startswith("nadir")  # a given one is in the rewards' units
+    lines = [
+        [json.loads(line) for line in (home / "candidates.jsonl").read_text().splitlines()]
+        for home in (folder, folder / "pairs")
+    ]
+    ids = [{line["id"] for line in each if line["split"] == "validation"} for each in lines]
+    assert ids[0] == ids[1]
+    assert all("accuracies" in line for line in lines[1])
+    assert not any("accuracies" in line for line in lines[0])

@@ -134,7 +134,7 @@ def test_the_stored_form_has_the_documented_keys():
     assert set(record) == {
         "schema_version", "values", "reference_point", "reference_point_rule", "score_scaling", "hypervolume",
         "hypervolume_held_out", "hypervolume_simplex", "hypervolume_simplex_held_out", "simplex", "n_candidates",
-        "base", "points", "hypervolume_held_out_true", "smallest_difference", "surface", "select_by",
+        "base", "points", "hypervolume_held_out_true", "smallest_difference", "surface", "select_by", "scored_by",
     }  # fmt: skip
     assert set(record["points"][0]) == {
         "id", "coefficients", "composition", "scores", "standard_errors", "scores_held_out",
