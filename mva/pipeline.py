@@ -153,6 +153,7 @@ def find_front_by_pairs(
 ) -> Front:
     """Score candidates that responses have scored already by preference pairs, too: a second record, in `ledger`."""
     e = session.experiment
+    ledger.folder.mkdir(exist_ok=True)
     session.stages.tell(["The same candidates by preference pairs:"])
     again = Listed([dict(candidate.coefficients) for candidate in candidates])
     # A given reference point is in the rewards' units, and checks of rewards were made with the first record.

@@ -119,7 +119,6 @@ class Workflow:
         return front
 
     def _rewards(self, vectors: Sequence[ValueVector]) -> dict[str, Reward]:
-        """Make the rewards, and check them on labelled pairs, their own held-out ones first."""
         session = self.session
         with session.stages.stage("Make the rewards"):
             rewards = make_rewards(session, vectors)
@@ -130,7 +129,6 @@ class Workflow:
 
     def _score_by_pairs(self, vectors: Sequence[ValueVector]) -> None:
         home = self.folder / PAIRS
-        home.mkdir(exist_ok=True)
         front = find_front_by_pairs(self.session, vectors, Ledger(self.folder).current("validation"), Ledger(home))
         write_record(home, "front", front.to_json())
 
