@@ -138,11 +138,12 @@ class Experiment:
                 f"is {self.evaluation.by}, which needs a policy that is one model, and composition={LogProbs.name} "
                 "mixes those of several: choose evaluation.by=responses.",
             )
-        if self.evaluation.by == "pairs" and self.evaluation.reward_check:
-            raise BadSetting(
-                "evaluation.reward_check",
-                "is for rewards, and evaluation.by=pairs makes none: choose null, or evaluation.by=both.",
-            )
+        for name in ("reward_check", "pessimism"):
+            if self.evaluation.by == "pairs" and getattr(self.evaluation, name):
+                raise BadSetting(
+                    f"evaluation.{name}",
+                    "is for rewards, and evaluation.by=pairs makes none: leave it out, or choose evaluation.by=both.",
+                )
         if self.pair_beta is None:
             raise BadSetting(
                 "evaluation.pair_beta",

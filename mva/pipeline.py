@@ -156,8 +156,8 @@ def find_front_by_pairs(
     ledger.folder.mkdir(exist_ok=True)
     session.stages.tell(["The same candidates by preference pairs:"])
     again = Listed([dict(candidate.coefficients) for candidate in candidates])
-    # A given reference point is in the rewards' units, and checks of rewards were made with the first record.
-    by_pairs = replace(e.evaluation, by="pairs", reference_point="nadir", reward_check=None)
+    # What is in the rewards' units, or about them, is for the first record.
+    by_pairs = replace(e.evaluation, by="pairs", reference_point="nadir", reward_check=None, pessimism=0.0)
     return find_front(replace(session, experiment=replace(e, search=again, evaluation=by_pairs)), vectors, {}, ledger)
 
 

@@ -119,12 +119,11 @@ class Workflow:
         return front
 
     def _rewards(self, vectors: Sequence[ValueVector]) -> dict[str, Reward]:
-        session = self.session
+        session, experiment = self.session, self.session.experiment
         with session.stages.stage("Make the rewards"):
             rewards = make_rewards(session, vectors)
-            checks = run_checks(session.experiment, rewards, session.data, session.sources, bar=session.stages.bar)
-            pessimism = session.experiment.evaluation.pessimism
-            self._write("rewards", rewards_record(rewards, checks, pessimism=pessimism))
+            checks = run_checks(experiment, rewards, session.data, session.sources, bar=session.stages.bar)
+            self._write("rewards", rewards_record(rewards, checks, pessimism=experiment.evaluation.pessimism))
         return rewards
 
     def _score_by_pairs(self, vectors: Sequence[ValueVector]) -> None:

@@ -122,6 +122,7 @@ composition=log_probs                                       | policy=per_row, po
 policy=mixture                                              | policy=mixture, composition=log_probs
 method=mod_decoding evaluation.by=pairs                     | evaluation.by is pairs, evaluation.by=responses
 objective=simpo evaluation.by=both                          | evaluation.pair_beta is null, SimPO
+evaluation.by=pairs evaluation.reward_check=[a.jsonl]       | evaluation.reward_check is for rewards, evaluation.by=both
 evaluation.pair_beta=0                                      | evaluation.pair_beta is 0, above 0
 composition=log_probs policy=merged                         | policy=merged, policy=mixture
 search=adaptive value=five                                  | search=adaptive, at most 4 values, search=sobol
