@@ -193,9 +193,14 @@ def test_policies_agree_on_the_scores_by_pairs(tmp_path):
 
 @pytest.mark.parametrize("method", ["ties", "loss_weighting", "modpo", "sequential_dpo"])
 def test_methods_whose_policy_is_one_model_are_scored_by_pairs(method, tmp_path):
-    words = [f"method={method}", "evaluation.by=pairs", "evaluation.n_pairs=4"]
-    front, _, _ = front_of(experiment(tmp_path, *words), tmp_path / "run", rewards=False)
-    assert front.points
+    setup = experiment(tmp_path, f"method={method}", "evaluation.by=pairs", "evaluation.n_pairs=4")
+    data, _ = setup.data.load(setup.values)
+    session = open_session(setup, setup.model.load(), data, Stages(tmp_path))
+    vectors = train_vectors(session, log=lambda _metrics, _step: None)
+    front = find_front(session, vectors, {}, Ledger(tmp_path))
+    assert front.scored_by == "pairs"
+    assert all(set(point.scores) == {"helpful", "harmless"} for point in front.points)
+    assert front.n_candidates > len(setup.values)
 
 
 def test_a_mixture_is_refused_by_pairs_in_a_sentence_before_anything_is_loaded(tmp_path):
