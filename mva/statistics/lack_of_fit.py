@@ -37,11 +37,18 @@ def lack_of_fit(scores: Floats, distances: Floats, noise: Floats) -> float:
     covariance = averaged_prior(scores, distances, noise, lengths=SMOOTH, rough={0.0: 1.0}) + noise
     precision = solved(covariance, np.eye(len(scores)))
     weighted = precision @ centred
-    weights = np.asarray(np.linalg.eigvals(precision @ noise).real, dtype=np.float64)
+    weights = _common_eigenvalues(precision, noise)
     together = _exceeds(float(weighted @ noise @ weighted), weights[weights > _NONE])
     largest = float(np.max(np.abs(weighted) / np.sqrt(precision.diagonal())))
     alone = min(1.0, 2 * len(scores) * float(norm.sf(largest)))
     return min(1.0, 2 * min(together, alone))
+
+
+def _common_eigenvalues(precision: Floats, noise: Floats) -> Floats:
+    """The eigenvalues of `precision @ noise`, of two symmetric matrices: those of one symmetric matrix."""
+    variances, directions = np.linalg.eigh(noise)
+    root = directions * np.sqrt(np.maximum(variances, 0.0))
+    return np.asarray(np.linalg.eigvalsh(root.T @ precision @ root), dtype=np.float64)
 
 
 def _exceeds(value: float, weights: Floats) -> float:
