@@ -93,8 +93,9 @@ def sweep_words(power: SweepPower, jobs: tuple[Job, ...], *, minutes: float) -> 
     sources = _table("Standard errors by source", "setting", "prompts", "prompts in\na seed", "seeds", "shared")
     for setting in power.settings:
         interval, variance = setting.difference.interval, setting.variance
+        label = escape(_short(setting.label, power.first))
         table.add_row(
-            escape(setting.label),
+            label,
             f"{interval.estimate:+.2g}\n{interval.low:.2g} to {interval.high:.2g}\n{setting.difference.verdict.word}",
             f"{setting.detectable:.2g}",
             _number(setting.needs.prompts),
@@ -102,7 +103,7 @@ def sweep_words(power: SweepPower, jobs: tuple[Job, ...], *, minutes: float) -> 
             _plan_words(setting),
         )
         sources.add_row(
-            escape(setting.label),
+            label,
             f"{variance.prompts**0.5:.2g}",
             f"{variance.interaction**0.5:.2g}" if power.n_seeds > 1 else "-",
             f"{max(variance.seeds, 0.0) ** 0.5:.2g}" if power.n_seeds > 1 else "-",
@@ -192,6 +193,12 @@ def time_words(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:,.1f} h"
+
+
+def _short(label: str, first: str) -> str:
+    """Leave out the key that a label shares with the first one's: beside `method=mva`, `method=ties` is `ties`."""
+    key, equals, choice = label.partition("=")
+    return choice if equals and "," not in label and first.startswith(f"{key}=") else label
 
 
 def _cluster_words(per_cluster: float) -> str:
