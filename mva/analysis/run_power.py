@@ -93,10 +93,12 @@ def run_power(run: RunFiles, *, difference: float | None = None) -> RunPower:
 
     Raises:
         ValueError: If the run has no front yet.
-        TooFewPrompts: If fewer than two candidates have three prompts in common.
+        TooFewPrompts: If fewer than two candidates have three prompts in common, or pairs alone were scored.
     """
     view = front_view(run)
     share = view.front.smallest_difference if difference is None else difference
+    if view.front.scored_by == "pairs":
+        raise TooFewPrompts(f"{run.folder} was scored by preference pairs: there are no responses to count prompts of.")
     answers = Answers.of(run, [candidate.id for candidate in view.candidates], "validation")
     if len(answers.lines) < 2 or answers.n_independent < 3:
         raise TooFewPrompts(f"{run.folder} has fewer than two candidates with three validation prompts in common.")

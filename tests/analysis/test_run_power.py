@@ -123,6 +123,11 @@ def test_a_run_with_too_few_prompts_says_so(run):
         run_power(replace(run, generations=tuple(left)))
 
 
+def test_a_run_of_pairs_says_that_it_has_no_prompts_to_count(run):
+    with pytest.raises(TooFewPrompts, match="scored by preference pairs"):
+        run_power(replace(run, front=replace(run.front, scored_by="pairs")))
+
+
 def test_a_surface_makes_a_prompt_worth_more(run):
     fits = {"helpful": {"p_value": 0.5, "used": True, "worth": 4.0}}
     record = {**json.loads((run.folder / "front.json").read_text())}
