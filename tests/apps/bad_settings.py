@@ -125,7 +125,7 @@ objective=simpo evaluation.by=both                          | evaluation.pair_be
 evaluation.by=pairs evaluation.reward_check=[a.jsonl]       | evaluation.reward_check is for rewards, evaluation.by=both
 evaluation.pair_beta=0                                      | evaluation.pair_beta is 0, above 0
 composition=log_probs policy=merged                         | policy=merged, policy=mixture
-search=adaptive value=five                                  | search=adaptive, at most 4 values, search=sobol
+search=adaptive search.surface=cubic                        | search.surface is 'cubic', smooth or quadratic
 search=simplex extrapolation.maximum=0.3                    | No convex combination, extrapolation.maximum
 search=simplex search.resolution=1000 value=five            | search.resolution is 1000, candidates
 search=sobol search.n=1e9                                   | search.n is 1000000000.0, whole number

@@ -22,6 +22,7 @@ SEARCHES = [
     Sobol(n=4),
     Listed([{"a": 0.5, "b": 0.25}], include_corners=True),
     Adaptive(budget=6, batch=2),
+    Adaptive(budget=6, batch=2, surface="quadratic"),
 ]
 
 

@@ -99,9 +99,40 @@ def test_serves_three_values():
     assert len(scored) == 7
 
 
-def test_refuses_more_values_than_it_could_serve_in_time():
-    with pytest.raises(ValueError, match=r"at most 4 values, not 5.*search=sobol"):
-        Adaptive().start(CoefficientSpace(tuple("abcde")), seed=0)
+def test_serves_ten_values_and_refuses_more():
+    space = CoefficientSpace(tuple("abcdefghij"))
+    scored = explore(Adaptive(budget=20).start(space, seed=0), lambda asked: score(asked, space))
+    assert len(scored) == 20
+    with pytest.raises(ValueError, match=r"at most 10 values, not 11.*search=sobol"):
+        Adaptive().start(CoefficientSpace(tuple("abcdefghijk")), seed=0)
+
+
+def noisy(generator, sd):
+    """Score with noise that differs by candidate, and say how large it is."""
+
+    def score_noisily(candidates):
+        scored = []
+        for each in score(candidates):
+            scores = {value: mean + sd * generator.standard_normal() for value, mean in each.scores.items()}
+            scored.append(ScoredCandidate(each.candidate, scores, dict.fromkeys(scores, sd), 24))
+        return scored
+
+    return score_noisily
+
+
+@pytest.mark.parametrize("surface", ["smooth", "quadratic"])
+def test_knows_its_noise(surface):
+    """Mean true hypervolume of 6 searches of 20 evaluations, beside as many quasi-random points."""
+
+    def reached(spec):
+        volumes = []
+        for seed in range(6):
+            scored = explore(spec.start(SPACE, seed=seed), noisy(np.random.default_rng(seed), 0.1))
+            true_scores = [trade_off(each.candidate.vector(SPACE.values)) for each in scored]
+            volumes.append(hypervolume(true_scores, [-0.7, -0.7]))
+        return np.mean(volumes)
+
+    assert reached(Adaptive(budget=20, surface=surface)) > reached(Sobol(n=17))
 
 
 @pytest.mark.parametrize("option", ["budget", "batch"])
