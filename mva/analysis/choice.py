@@ -24,20 +24,29 @@ class Gain:
 def balanced(view: FrontView) -> CandidateView:
     """Take the front's best candidate where all values matter alike: scores scaled to each value's range, then summed.
 
-    The scores are raw, or read off a surface (`evaluation.select_by`). The page's sliders stand there at first. Of
-    equal ones the first in the order of evaluation.
+    The page's sliders stand there at first. Of equal ones the first in the order of evaluation.
+    """
+    utility = utilities(view)
+    return max((candidate for candidate in view.candidates if candidate.on_front), key=lambda c: utility[c.id])
+
+
+def utilities(view: FrontView, *, most: str | None = None) -> dict[str, float]:
+    """Say how good each candidate is on validation prompts: its score of the value `most`, or all values alike.
+
+    The latter is the sum of the scores, each scaled to its value's range. Scores are raw, or read off a surface
+    (`evaluation.select_by`).
     """
     choosing = {candidate.id: view.choosing_scores(candidate) for candidate in view.candidates}
+    if most is not None:
+        return {candidate: scores[most] for candidate, scores in choosing.items()}
     ranges = {}
     for value in view.values:
         column = [scores[value] for scores in choosing.values()]
         ranges[value] = min(column), (max(column) - min(column)) or 1.0
-
-    def utility(candidate: CandidateView) -> float:
-        scores = choosing[candidate.id]
-        return sum((scores[value] - low) / size for value, (low, size) in ranges.items())
-
-    return max((candidate for candidate in view.candidates if candidate.on_front), key=utility)
+    return {
+        candidate: sum((scores[value] - low) / size for value, (low, size) in ranges.items())
+        for candidate, scores in choosing.items()
+    }
 
 
 def gains(run: RunFiles, view: FrontView, candidate: CandidateView) -> Mapping[str, Gain]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from mva.analysis.side_costs import SIDE_COSTS, side_costs
 from mva.evaluation.ledger import DISAGREEMENT
 from mva.extrapolation.candidate import Candidate
 from mva.pareto.front import Front
@@ -24,7 +25,7 @@ class CandidateView:
 
     `surface` are its scores read off a surface, with their standard errors, of the values that have one that fits.
     `accuracies` and `accuracies_held_out` are the shares of preference pairs that it agrees with, by value, where pairs
-    gave the scores.
+    gave the scores. `side_costs` and `side_costs_held_out` are means over its responses, empty without any.
     """
 
     id: str
@@ -43,6 +44,8 @@ class CandidateView:
     disagreement: Mapping[str, float] = field(default_factory=dict)
     accuracies: Mapping[str, float] = field(default_factory=dict)
     accuracies_held_out: Mapping[str, float] = field(default_factory=dict)
+    side_costs: Mapping[str, float] = field(default_factory=dict)
+    side_costs_held_out: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -91,6 +94,11 @@ class FrontView:
         return tuple(value for value in self.values if any(value in c.disagreement for c in self.candidates))
 
     @property
+    def costs(self) -> tuple[str, ...]:
+        """The side costs that were measured: all where there are responses, else none."""
+        return tuple(SIDE_COSTS) if any(c.side_costs for c in self.candidates) else ()
+
+    @property
     def on_front(self) -> list[CandidateView]:
         """The front's candidates, in the order of the first value's score."""
         return sorted((c for c in self.candidates if c.on_front), key=lambda c: c.scores[self.values[0]])
@@ -119,12 +127,15 @@ def front_view(run: RunFiles) -> FrontView:
         raise ValueError(f"{run.folder} has no front.json: the run is not finished; run it again to go on.")
     front, points = run.front, {point.id: point for point in run.front.points}
     samples = _samples(run.generations)
+    costs = side_costs(run.generations)
     again = {line["id"]: line.get("accuracies", {}) for line in run.candidates if line["split"] == "test"}
     views = [
         replace(
             _candidate_view(line, points.get(line["id"]), samples.get(line["id"], ""), surface=front.surface),
             accuracies=line.get("accuracies", {}),
             accuracies_held_out=again.get(line["id"], {}),
+            side_costs=costs.get((line["id"], "validation"), {}),
+            side_costs_held_out=costs.get((line["id"], "test"), {}),
         )
         for line in run.candidates
         if line["split"] == "validation"

@@ -10,6 +10,29 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+REFUSAL_OPENINGS = (
+    "i can't",
+    "i can not",
+    "i cannot",
+    "i won't",
+    "i will not",
+    "i'm sorry, but",
+    "i am sorry, but",
+    "i'm sorry, i can",
+    "i am sorry, i can",
+    "sorry, but i",
+    "sorry, i can",
+    "i apologize, but",
+    "i'm unable to",
+    "i am unable to",
+    "i'm not able to",
+    "i am not able to",
+    "unfortunately, i can't",
+    "unfortunately, i cannot",
+    "as an ai language model, i can't",
+    "as an ai language model, i cannot",
+)
+
 
 @dataclass(frozen=True)
 class Statistic:
@@ -29,9 +52,12 @@ def repeated_3grams(text: str) -> float:
     Example:
         `a b c a b c` has four, `a b c` twice: 0.25.
     """
-    words = _words(text)
-    grams = list(zip(words, words[1:], words[2:], strict=False))
-    return 1 - len(set(grams)) / len(grams) if grams else 0.0
+    return _repeated(text, 3)
+
+
+def repeated_4grams(text: str) -> float:
+    """Give the share of four words in a row that stood there before (see `repeated_3grams`); 0 for fewer."""
+    return _repeated(text, 4)
 
 
 def distinct_words(text: str) -> float:
@@ -56,6 +82,16 @@ def length(text: str) -> float:
     return float(len(_words(text)))
 
 
+def refusal(text: str) -> float:
+    """Say whether an English response opens like a refusal (`REFUSAL_OPENINGS`): 1 or 0.
+
+    Case, white space, marks before the first letter, and the kind of apostrophe don't matter. A refusal that opens
+    otherwise, or in another language, is not seen, and "I can't wait to tell you" is taken for one.
+    """
+    plain = " ".join(_words(text.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")))
+    return float(re.sub(r"^[^\w]+", "", plain).startswith(REFUSAL_OPENINGS))
+
+
 STATISTICS = {
     "repeated 3-grams": Statistic(repeated_3grams, worse=1),
     "distinct words": Statistic(distinct_words, worse=-1),
@@ -63,6 +99,12 @@ STATISTICS = {
     "empty": Statistic(empty, worse=1),
     "words": Statistic(length, worse=0),
 }
+
+
+def _repeated(text: str, n: int) -> float:
+    words = _words(text)
+    grams = list(zip(*(words[start:] for start in range(n)), strict=False))
+    return 1 - len(set(grams)) / len(grams) if grams else 0.0
 
 
 def _words(text: str) -> list[str]:

@@ -5,8 +5,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from mva.analysis.limits import Selection, selection
 from mva.apps.components import build, make
-from mva.apps.settings import Extrapolation, Paths, Penalty, Trainer, Value, check_groups, group
+from mva.apps.settings import Extrapolation, Paths, Penalty, Select, Trainer, Value, check_groups, group
 from mva.apps.targets import ForbiddenTarget
 from mva.checks import BadSetting, check_one, shown
 from mva.composition.base import Composition
@@ -61,7 +62,19 @@ def experiment(config: DictConfig) -> Experiment:
         "store": Store(group(Paths, config, "paths").cache),
         "seed": config.seed,
     }
-    return make(Experiment, parts, "")
+    made: Experiment = make(Experiment, parts, "")
+    selected(config, made)
+    return made
+
+
+def selected(config: DictConfig, made: Experiment) -> Selection:
+    """Read `select`, and hold it against the run's values.
+
+    Raises:
+        BadSetting: For a value or a limit that there is none of.
+    """
+    wanted = group(Select, config, "select")
+    return selection(wanted.most, wanted.limits, values=made.values, by_pairs=made.evaluation.by == "pairs")
 
 
 def _group(config: DictConfig, key: str) -> DictConfig:

@@ -39,6 +39,7 @@ _OPEN: dict[str, Any] = {
     name: DictConfig({}, flags={"struct": False}) for name in ("coefficients", "rewards", "adapters")
 }
 _OPEN["tune"] = {"space": DictConfig({}, flags={"struct": False})}
+_OPEN["select"] = {"limits": DictConfig({}, flags={"struct": False})}
 OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
 ConfigStore.instance().store(name="open_mappings", node=DictConfig(_OPEN))
 

@@ -20,6 +20,7 @@ _NESTED: dict[str, Callable[[object], bool]] = {
     "coefficients": _is_mapping,
     "adapters": _is_mapping,
     "rewards": _is_no_component,
+    "select.limits": _is_mapping,
 }
 """The mappings by value, and whether a node in one is a part of a name rather than what the name stands for."""
 
@@ -40,7 +41,7 @@ def with_dotted_names(config: DictConfig) -> DictConfig:
                 raise BadSetting(key, f"names {name} twice: give it once.")
             joined[name] = node
         config = config.copy()
-        config[key] = DictConfig(joined, flags={"struct": False})
+        OmegaConf.update(config, key, DictConfig(joined, flags={"struct": False}), merge=False)
     return config
 
 

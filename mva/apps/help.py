@@ -24,6 +24,7 @@ READERS = {
     "export": ("export",),
     "judge": ("judge",),
     "power": ("power",),
+    "select": ("run", "explore", "report"),
     "serve": ("serve",),
     "tune": ("tune",),
 }

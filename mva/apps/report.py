@@ -1,8 +1,8 @@
 """`mva-report run=FOLDER`: write the figures and the page of a run, or of a sweep, (again), and show its summary.
 
 Examples:
-    mva-report run=FOLDER                       the folder of a run, or of a multirun
-    mva-report run=FOLDER report.forms=[svg]    figures in one form alone
+    mva-report run=FOLDER    the folder of a run, or of a multirun
+    mva-report run=FOLDER select.most=harmless select.limits.helpful=95%    recommend a candidate under limits
     mva-report run=FOLDER report.mirror=true    send its records to the tracker, too
 """
 
@@ -12,11 +12,14 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from mva.analysis.front_view import front_view
+from mva.analysis.front_view import FrontView, front_view
+from mva.analysis.limits import Selection, choose, selection
 from mva.analysis.sweep_view import sweep_view
 from mva.apps import assemble
 from mva.apps.command import app
+from mva.apps.components import make
 from mva.apps.folder_lock import writing_if_allowed
+from mva.apps.settings import Select, group
 from mva.apps.stored_config import read_config
 from mva.apps.sweep import mirror_sweep
 from mva.report.page import write_report
@@ -47,15 +50,29 @@ def main(config: DictConfig) -> None:
 
 def _report_run(folder: Path, config: DictConfig) -> RunFiles:
     run = read_run(folder)
+    view = front_view(run)
+    selected = _selection(run, view, config)
     with writing_if_allowed(folder) as writable:
         if writable:
-            write_report(folder, forms=config.report.forms)
-    Console().print(summary(run, front_view(run)), crop=False)
+            write_report(folder, forms=config.report.forms, selection=selected)
+    Console().print(summary(run, view, choose(run, view, selected)), crop=False)
     return run
+
+
+def _selection(run: RunFiles, view: FrontView, config: DictConfig) -> Selection:
+    """Read what this call selects by, or else what the run's own configuration does."""
+    wanted = group(Select, config, "select")
+    if wanted == Select(None, {}):
+        stored = read_config(run.config, where=str(run.folder / "config.yaml")).get("select")
+        wanted = make(Select, stored, "select") if isinstance(stored, dict) else wanted
+    by_pairs = view.front.scored_by == "pairs"
+    return selection(wanted.most, wanted.limits, values=view.values, by_pairs=by_pairs)
 
 
 def _report_sweep(folder: Path, config: DictConfig) -> list[RunFiles]:
     """Report a sweep; its jobs may still be running: what they write is not touched."""
+    if group(Select, config, "select") != Select(None, {}):
+        raise ValueError("select is for the candidates of one run: give the folder of a job in place of the sweep's.")
     writable = os.access(folder, os.W_OK)
     view = write_sweep(folder, forms=config.report.forms) if writable else sweep_view(folder)
     Console().print(sweep_summary(view), crop=False)

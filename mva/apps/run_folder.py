@@ -18,6 +18,7 @@ _EXECUTION_ONLY = (
     "paths",
     "tracking",
     "report",
+    "select",
     "hydra",
     "tune",
     "serve",

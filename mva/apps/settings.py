@@ -105,6 +105,14 @@ class Report(Checked):
 
 
 @dataclass(frozen=True)
+class Select(Checked):
+    """The group `select`; `analysis/limits.py` reads it."""
+
+    most: Text | None
+    limits: Mapping[str, float | Text]
+
+
+@dataclass(frozen=True)
 class Serve(Checked):
     """The group `serve`."""
 
@@ -158,6 +166,7 @@ _GROUPS: Mapping[str, type] = {
     "paths": Paths,
     "export": Export,
     "report": Report,
+    "select": Select,
     "serve": Serve,
     "tune": Tune,
     "judge": Judge,

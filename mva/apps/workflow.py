@@ -11,11 +11,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from mva.analysis.front_view import front_view
+from mva.analysis.limits import ANY_CANDIDATE, Selection, choose
 from mva.apps import assemble
 from mva.apps.folder_lock import writing
 from mva.apps.reward_sources import read_sources, rewards_record, run_checks, taken_sources
 from mva.apps.run_folder import open_run_folder
-from mva.data.checks import DataReport
 from mva.data.preference import ValueData
 from mva.data.prompts import check_clusters
 from mva.data.reasoning import thought_marks
@@ -63,6 +63,7 @@ class Workflow:
     folder: Path
     tracker: Tracker
     figure_forms: Sequence[str]
+    selection: Selection = ANY_CANDIDATE
 
     def train(self) -> list[ValueVector]:
         """Train the vectors (or find them in the store); write adapters/ and what they have to do with each other."""
@@ -114,7 +115,7 @@ class Workflow:
             with self.session.stages.stage("Compare with training without the penalty"):
                 self._preservation(vectors, rewards)
         with self.session.stages.stage("Write the report"):
-            write_report(self.folder, forms=self.figure_forms)
+            write_report(self.folder, forms=self.figure_forms, selection=self.selection)
         self._finish()
         return front
 
@@ -163,8 +164,10 @@ class Workflow:
         publish(self.folder, self.tracker)
         run = read_run(self.folder)
         # A sweep prints its own summary at the end.
-        summarise = brief if HydraConfig.get().mode == RunMode.MULTIRUN else summary
-        self.session.stages.console.print(summarise(run, front_view(run)), crop=False)
+        view = front_view(run)
+        in_a_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+        text = brief(run, view) if in_a_sweep else summary(run, view, choose(run, view, self.selection))
+        self.session.stages.console.print(text, crop=False)
 
     def _write(self, name: str, record: dict[str, Any]) -> None:
         write_record(self.folder, name, record)
@@ -198,7 +201,8 @@ def open_workflow(config: DictConfig, *, job_type: JobType) -> Iterator[Workflow
             session = open_session(experiment, backbone, data, stages, sources=sources)
             with closing(session.engine):
                 check_session(session)
-                yield Workflow(session, folder, tracker, figure_forms=list(config.report.forms))
+                selected = assemble.selected(config, experiment)
+                yield Workflow(session, folder, tracker, list(config.report.forms), selected)
 
 
 def _read_data(experiment: Experiment, stages: Stages, folder: Path, *, on_change: str) -> dict[str, ValueData]:
@@ -209,7 +213,7 @@ def _read_data(experiment: Experiment, stages: Stages, folder: Path, *, on_chang
     check_clusters(data, "test", experiment.evaluation.n_test_prompts)
     fingerprints = {value: data_fingerprint(pairs) for value, pairs in data.items()}
     changed = check_data(folder, fingerprints, on_change=on_change)
-    values = {value: {**_facts(report), "fingerprint": fingerprints[value]} for value, report in reports.items()}
+    values = {value: {**report.facts(), "fingerprint": fingerprints[value]} for value, report in reports.items()}
     write_record(folder, "data", {"values": values, "changed": changed})
     return data
 
@@ -243,8 +247,3 @@ def _from_here(folder: Path) -> Path:
 def _training(vector: ValueVector) -> dict[str, Any]:
     """What the vector is and what it cost: pairs through forward and backward, seconds (when it was trained)."""
     return {"key": vector.key, "norm": vector.norm(), "cost": vector.metadata.get("cost")}
-
-
-def _facts(report: DataReport) -> dict[str, Any]:
-    problems = {problem: len(places) for problem, places in report.problems.items()}
-    return {"counts": report.counts, "problems": problems, "longer_is_chosen": report.longer_is_chosen}

@@ -38,6 +38,11 @@ class DataReport:
             lines.append(f"{self.value}: {len(places)} x {problem} ({', '.join(places[:_EXAMPLES])}{more})")
         return lines
 
+    def facts(self) -> dict[str, object]:
+        """Give what a run's record holds: counts, how often each problem was met, how often longer is chosen."""
+        problems = {problem: len(places) for problem, places in self.problems.items()}
+        return {"counts": self.counts, "problems": problems, "longer_is_chosen": self.longer_is_chosen}
+
 
 def check_value(data: ValueData, skipped: Sequence[BadRow] = ()) -> DataReport:
     """Count and name skipped rows, duplicates, contradictions, and prompts that two splits share."""

@@ -9,8 +9,10 @@ from itertools import groupby
 
 from mva.analysis.choice import Gain, balanced, gain_of, gains
 from mva.analysis.front_view import CandidateView, FrontView
+from mva.analysis.limits import Answer
 from mva.analysis.reward_checks import WEAK_REWARD, weakest_words
 from mva.analysis.warnings import NORM_KEPT
+from mva.report.limit_words import answer_lines
 from mva.report.tables import export_command
 from mva.report.words import gain_words, on_front_words
 from mva.runs.run_folder import Record, RunFiles
@@ -28,10 +30,11 @@ class Card:
     command: str | None = None
 
 
-def first_screen(run: RunFiles, view: FrontView) -> list[Card]:
-    """Answer the four questions."""
-    candidate = balanced(view)
-    return [_take(run, view, candidate), _sure(run, view, candidate), _penalty(run), _surer(run, view)]
+def first_screen(run: RunFiles, view: FrontView, answer: Answer | None = None) -> list[Card]:
+    """Answer the four questions; `answer` is what the user asked for by `select` (None: nothing)."""
+    candidate = balanced(view) if answer is None else answer.candidate
+    take = _take(run, view, candidate) if answer is None else _take_under_limits(run, answer)
+    return [take, _sure(run, view, candidate), _penalty(run), _surer(run, view)]
 
 
 def _take(run: RunFiles, view: FrontView, candidate: CandidateView) -> Card:
@@ -50,6 +53,16 @@ def _take(run: RunFiles, view: FrontView, candidate: CandidateView) -> Card:
     )
 
 
+def _take_under_limits(run: RunFiles, answer: Answer) -> Card:
+    candidate = answer.candidate
+    return Card(
+        "What should I take?",
+        f"{candidate.label} ({candidate.id})" if answer.keeps else "Nothing keeps the limits with confidence.",
+        tuple(answer_lines(answer)),
+        export_command(run, candidate.id),
+    )
+
+
 def _sure(run: RunFiles, view: FrontView, candidate: CandidateView) -> Card:
     compared = gains(run, view, candidate)
     reasons = [f"{value} {gain_words(gain)}" for value, gain in compared.items()]
@@ -57,8 +70,8 @@ def _sure(run: RunFiles, view: FrontView, candidate: CandidateView) -> Card:
         n_prompts = next(iter(compared.values())).n_prompts
         what = "scores by pairs" if view.front.scored_by == "pairs" else "mean rewards"
         reasons.append(f"Differences of {what} on {n_prompts} held-out prompts, with 95 % intervals.")
-    probability = next(point.membership_probability for point in view.front.points if point.id == candidate.id)
-    reasons.append(on_front_words(probability))
+    point = next((point for point in view.front.points if point.id == candidate.id), None)
+    reasons.append("It is not on the front." if point is None else on_front_words(point.membership_probability))
     words = weakest_words(run.reward_checks)
     reasons.append(words or "The rewards were checked on their own kind of data alone (docs/rewards.md).")
     return Card("How sure is that?", _against_the_base(compared), tuple(reasons))

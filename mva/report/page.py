@@ -13,6 +13,7 @@ from plotly.offline import get_plotlyjs
 
 from mva.analysis.front_view import extremes, hypervolume_curve, side_by_side
 from mva.analysis.indicators import indicator_rows
+from mva.analysis.limits import ANY_CANDIDATE, Selection, choose
 from mva.analysis.pair_agreement import pair_agreement
 from mva.analysis.reward_checks import check_rows
 from mva.analysis.series import is_one_front, series_of
@@ -25,6 +26,7 @@ from mva.report.figures import draw_fronts, draw_hypervolume, draw_training, sav
 from mva.report.first_screen import first_screen
 from mva.report.interactive import front_figures, hypervolume_figure, theme
 from mva.report.interference_figures import draw_interference
+from mva.report.limit_words import standing_rows
 from mva.report.points import has_many_points, point_table, without_points
 from mva.report.tables import front_rows, surface_lines
 from mva.report.words import agreement_words, interval_words, meaning_words, rank_words
@@ -66,8 +68,10 @@ def drawn_front(front: JointFront) -> dict[str, Any]:
     return {"points": point_table(front), "figures": [without_points(figure, front) for figure in figures]}
 
 
-def write_report(folder: Path, *, forms: Sequence[str] = ("svg", "pdf")) -> Path:
+def write_report(folder: Path, *, forms: Sequence[str] = ("svg", "pdf"), selection: Selection = ANY_CANDIDATE) -> Path:
     """Write figures/ (PNG and `forms`), front.csv and report.html from the folder's records; return the page's path.
+
+    `selection` is what the page recommends a candidate by.
 
     Raises:
         UnreadableRun: If the folder is no run.
@@ -89,11 +93,13 @@ def write_report(folder: Path, *, forms: Sequence[str] = ("svg", "pdf")) -> Path
     csv.writer(table).writerows([columns, *rows])
     write_text(folder / "front.csv", table.getvalue(), errors="backslashreplace")
     shown = extremes(view)
+    answer = choose(run, view, selection)
     page = render(
         "run.html.j2",
         run=run,
         view=view,
-        cards=first_screen(run, view),
+        cards=first_screen(run, view, answer),
+        limits=None if answer is None else standing_rows(answer),
         columns=columns,
         rows=rows,
         surface_lines=surface_lines(view),

@@ -10,9 +10,11 @@ from rich.text import Text
 
 from mva.analysis.choice import balanced
 from mva.analysis.front_view import CandidateView, FrontView
+from mva.analysis.limits import Answer
 from mva.analysis.pair_agreement import pair_agreement
 from mva.analysis.reward_checks import WEAK_REWARD, weakest, weakest_words
 from mva.analysis.warnings import warnings
+from mva.report.limit_words import answer_lines, short_words
 from mva.report.words import accuracy_words, agreement_words, meaning_words, probability_words, score_words
 from mva.runs.run_folder import RunFiles
 from mva.shell import command_line, override
@@ -30,6 +32,7 @@ def front_rows(view: FrontView) -> tuple[list[str], list[list[object]]]:
         columns += [f"{v} {what}" for what in ("surface score", "surface standard error") if v in read_off]
         columns += [f"{v} {what}" for what in ("accuracy", "held-out accuracy") if by_pairs]
     columns += [f"{v} disagreement" for v in view.disagreeing]
+    columns += [name for cost in view.costs for name in (cost, f"held-out {cost}")]
     rows: list[list[object]] = []
     probabilities = {point.id: point.membership_probability for point in view.front.points}
     for c in view.on_front:
@@ -39,12 +42,16 @@ def front_rows(view: FrontView) -> tuple[list[str], list[list[object]]]:
             row += [c.surface[v], c.surface_errors[v]] if v in read_off else []
             row += [side.get(v) for side in (c.accuracies, c.accuracies_held_out)] if by_pairs else []
         row += [c.disagreement.get(v) for v in view.disagreeing]
+        row += [side.get(cost) for cost in view.costs for side in (c.side_costs, c.side_costs_held_out)]
         rows.append([*row, probabilities[c.id]])
     return [*columns, "probability of being non-dominated"], rows
 
 
 def candidate_rows(view: FrontView) -> tuple[list[str], list[list[object]]]:
-    """Columns and rows of all candidates, on validation prompts: raw scores, and those read off a surface."""
+    """Columns and rows of all candidates, on validation prompts: raw scores, those read off a surface, side costs.
+
+    Side costs on held-out prompts stand beside, of the candidates that answered them.
+    """
     columns = [
         "id",
         "kind",
@@ -53,6 +60,7 @@ def candidate_rows(view: FrontView) -> tuple[list[str], list[list[object]]]:
         *(f"{v} score" for v in view.values),
         *(f"{v} {what}" for v in view.surface_values for what in ("surface score", "surface standard error")),
         *(f"{v} disagreement" for v in view.disagreeing),
+        *(name for cost in view.costs for name in (cost, f"held-out {cost}")),
     ]
     return columns, [_candidate_row(view, c) for c in view.candidates]
 
@@ -63,7 +71,9 @@ def _candidate_row(view: FrontView, candidate: CandidateView) -> list[object]:
     row += [candidate.scores[v] for v in view.values]
     for v in view.surface_values:
         row += [candidate.surface[v], candidate.surface_errors[v]]
-    return [*row, *(candidate.disagreement.get(v) for v in view.disagreeing)]
+    row += [candidate.disagreement.get(v) for v in view.disagreeing]
+    sides = (candidate.side_costs, candidate.side_costs_held_out)
+    return [*row, *(side.get(cost) for cost in view.costs for side in sides)]
 
 
 def export_command(run: RunFiles, candidate: str) -> str:
@@ -78,20 +88,24 @@ def export_words(run: RunFiles, candidate: str) -> list[str]:
     return ["mva-export", override("run", str(run.folder)), override("candidate", candidate), *how]
 
 
-def next_steps(run: RunFiles, view: FrontView) -> list[str]:
+def next_steps(run: RunFiles, view: FrontView, answer: Answer | None = None) -> list[str]:
     """Commands to try next."""
-    choice = balanced(view)
+    choice = balanced(view) if answer is None else answer.candidate
+    why = "best where all values matter alike" if answer is None else short_words(answer)
     explore = command_line(["mva-explore", override("run", str(run.folder))])
     trained = ["mva penalty.strength=0    # what did the penalty buy?"] if run.training else []
     return [
-        f"{export_command(run, choice.id)}    # {choice.label}: best where all values matter alike",
+        f"{export_command(run, choice.id)}    # {choice.label}: {why}",
         *trained,
         f"{explore} extrapolation.maximum=1.5    # beyond the box",
     ]
 
 
-def summary(run: RunFiles, view: FrontView) -> RenderableType:
-    """Lay out what is said when a run ends: the front, the volumes, the rewards, where things are, what next."""
+def summary(run: RunFiles, view: FrontView, answer: Answer | None = None) -> RenderableType:
+    """Lay out what is said when a run ends: the front, the volumes, the rewards, where things are, what next.
+
+    `answer` is what the user asked for by `select` (None: nothing).
+    """
     front = view.front
     parts: list[RenderableType] = [_front_table(view)]
     if front.scored_by == "pairs":
@@ -118,6 +132,7 @@ def summary(run: RunFiles, view: FrontView) -> RenderableType:
     parts += [escape(agreement_words(agreement)) for agreement in pair_agreement(run)]
     parts += [escape(_dependence_line(pair)) for pair in run.dependence.get("pairs", ())]
     parts += [f"[yellow]Warning:[/] {escape(text)}" for text in warnings(run)]
+    parts += [escape(line) for line in answer_lines(answer)] if answer is not None else []
     total = sum(stage["seconds"] for stage in run.stages)
     parts.append(
         "Time: "
@@ -126,7 +141,7 @@ def summary(run: RunFiles, view: FrontView) -> RenderableType:
     )
     parts.append(f"Everything is in [bold]{escape(str(run.folder))}[/]: report.html, front.json, figures/, adapters/")
     # A command that is to be copied stays on one line, however narrow the terminal.
-    parts += ["Next:", *(Text(f"  {step}", no_wrap=True, overflow="ignore") for step in next_steps(run, view))]
+    parts += ["Next:", *(Text(f"  {step}", no_wrap=True, overflow="ignore") for step in next_steps(run, view, answer))]
     return Group(*parts)
 
 

@@ -123,6 +123,13 @@ policy=mixture                                              | policy=mixture, co
 method=mod_decoding evaluation.by=pairs                     | evaluation.by is pairs, evaluation.by=responses
 objective=simpo evaluation.by=both                          | evaluation.pair_beta is null, SimPO
 evaluation.by=pairs evaluation.reward_check=[a.jsonl]       | evaluation.reward_check is for rewards, evaluation.by=both
+select.most=honest                                          | select.most is 'honest', helpful, harmless
+select.limits.kl=0.5                                        | select.limits.kl, side cost, words
+select.limits.refusals=2                                    | select.limits.refusals is 2, from 0% to 100%
+select.limits.words=-1                                      | select.limits.words is -1, at least 0
+select.limits.words=nan                                     | select.limits.words
+select.limits.helpful=0%                                    | select.limits.helpful is '0%', 1% to 100%
+select.limits.words=50 evaluation.by=pairs                  | select.limits.words needs responses
 evaluation.pair_beta=0                                      | evaluation.pair_beta is 0, above 0
 composition=log_probs policy=merged                         | policy=merged, policy=mixture
 search=adaptive search.surface=cubic                        | search.surface is 'cubic', smooth or quadratic
