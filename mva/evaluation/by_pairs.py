@@ -20,14 +20,8 @@ from torch import Tensor
 from mva.engines.base import NOT_FINITE
 from mva.evaluation.evaluator import NonFiniteLogits
 from mva.evaluation.ledger import Ledger
-from mva.evaluation.pair_margins import (
-    Floats,
-    MarginLedger,
-    Stretch,
-    accuracy,
-    log_prob_differences,
-    utilities,
-)
+from mva.evaluation.pair_log_probs import log_prob_differences
+from mva.evaluation.pair_margins import Floats, MarginLedger, Stretch, accuracy, utilities
 from mva.evaluation.pair_sets import Pairs, check_pairs, pair_keys, prompt_of
 from mva.extrapolation.candidate import Candidate, ScoredCandidate
 from mva.models.backbone import Backbone

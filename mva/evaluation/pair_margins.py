@@ -1,4 +1,4 @@
-"""A candidate's margins on preference pairs: computed in packed batches, kept in `pair_margins.jsonl`.
+"""A candidate's margins on preference pairs, as they are kept in `pair_margins.jsonl`, and what is made of them.
 
 The margin of a pair is that of the implicit reward of DPO (arXiv 2305.18290, Sec. 4), in nats, before beta:
 
@@ -8,30 +8,20 @@ A line of the file: `schema_version`, `id` (the candidate's), `split`, `value`, 
 pair among the value's), `prompt_ids` and `margins` of the pairs from there on, `beta`, `key` (the evaluation's).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from transformers import PreTrainedModel
 
-from mva.data.packing import PreferenceBatch
-from mva.data.tokenization import TokenizedPair
 from mva.evaluation.json_lines import JsonLines
-from mva.models.backbone import Backbone
-from mva.models.log_probs import make_batch, micro_batches, sequence_log_probs
-from mva.policies.base import Policy
 from mva.records import SCHEMA_VERSION
 from mva.shapes import Mismatch, count, fields, list_of, number, one_of, text
 
 MARGINS = "pair_margins.jsonl"
 Floats = NDArray[np.float64]
-Speaking = Callable[[PreferenceBatch, list[int]], AbstractContextManager[PreTrainedModel]]
 
 _LINE = fields(
     {
@@ -94,35 +84,6 @@ class MarginLedger:
             }
             for stretch in stretches
         )
-
-
-@torch.no_grad()
-def log_prob_differences(
-    policy: Policy, backbone: Backbone, pairs: Sequence[TokenizedPair], coefficients: Tensor
-) -> Tensor:
-    """Compute `log pi(chosen) - log pi(rejected)`, of each pair under its own coefficients.
-
-    At most the backbone's token budget is computed at once. Where the policy answers one candidate at a time
-    (`mixed_rows` is false), all rows of `coefficients` must be equal.
-
-    Shape: `coefficients` `(n, n_vectors)` -> `(n,)`, float64 on the CPU, in nats.
-    """
-    backbone.model.eval()
-    if policy.mixed_rows:
-        return _differences(backbone, pairs, lambda batch, places: policy.rows(batch.by_token(coefficients[places])))
-    with policy.rows(coefficients) as model:
-        return _differences(backbone, pairs, lambda _batch, _places: nullcontext(model))
-
-
-def _differences(backbone: Backbone, pairs: Sequence[TokenizedPair], speaking: Speaking) -> Tensor:
-    able = backbone.capabilities
-    differences = torch.empty(len(pairs), dtype=torch.float64)
-    for places in micro_batches(pairs, tokens=backbone.token_budget, capabilities=able):
-        batch = make_batch([pairs[k] for k in places], pad_id=backbone.pad_id, capabilities=able)
-        with speaking(batch, places) as model:
-            chosen, rejected = sequence_log_probs(model, batch.to(backbone.device), split_head=able.split_head)
-        differences[places] = chosen.double().cpu() - rejected.double().cpu()
-    return differences
 
 
 def utilities(margins: Floats, beta: float) -> Floats:

@@ -101,7 +101,7 @@ class Front:
         """
         by_id = {one.candidate.id: one for one in scored}
         needed = dict.fromkeys([*(point.id for point in self.points), *self.simplex])
-        if missing := [one for one in needed if one not in by_id]:
+        if missing := [identifier for identifier in needed if identifier not in by_id]:
             raise ValueError(f"No held-out scores for the front's candidates {', '.join(missing)}: score them too.")
         points = tuple(
             replace(
@@ -236,7 +236,7 @@ def _matrix(rows: Sequence[Scores], values: Sequence[str]) -> Floats:
 
 
 def _base_scores(scored: Sequence[ScoredCandidate]) -> BaseScores | None:
-    base = next((one for one in scored if not any(one.candidate.coefficients.values())), None)
+    base = next((each for each in scored if not any(each.candidate.coefficients.values())), None)
     return None if base is None else BaseScores(base.candidate.id, dict(base.scores))
 
 

@@ -64,10 +64,10 @@ def _second_front(front: JointFront) -> dict[str, Any]:
 def _disagreements(view: SweepView) -> Iterator[str]:
     """Say where responses and pairs rank a job's candidates differently."""
     for front in view.fronts:
-        for one in front.jobs:
-            for agreement in pair_agreement(one.run):
+        for job in front.jobs:
+            for agreement in pair_agreement(job.run):
                 if agreement.word == "disagree":
-                    yield f"{one.label}: {agreement_words(agreement)}"
+                    yield f"{job.label}: {agreement_words(agreement)}"
 
 
 def _link(job: Job) -> str:

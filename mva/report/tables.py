@@ -1,6 +1,7 @@
 """The same facts as tables: for the terminal (rich), for CSV and for the page (plain rows)."""
 
 from collections.abc import Mapping
+from itertools import product
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -170,13 +171,11 @@ def _front_table(view: FrontView) -> Table:
             table.add_column(escape(value) + " accuracy\n(held out)", justify="right")
     table.add_column("P(on\nfront)", justify="right")
     probabilities = {point.id: point.membership_probability for point in view.front.points}
-    said_of = (score_words, accuracy_words) if by_pairs else (score_words,)
-    for c in view.on_front:
+    cell_words = (score_words, accuracy_words) if by_pairs else (score_words,)
+    for candidate in view.on_front:
+        cells = [words(candidate, value) for value, words in product(view.values, cell_words)]
         table.add_row(
-            escape(c.id),
-            escape(c.label),
-            *(said(c, v) for v in view.values for said in said_of),
-            probability_words(probabilities[c.id]),
+            escape(candidate.id), escape(candidate.label), *cells, probability_words(probabilities[candidate.id])
         )
     return table
 

@@ -25,7 +25,7 @@ EVERYTHING = " ".join(EVIL)
 # What may be a name (without a slash or a line break): all that an id of a readable record can be.
 EVIL_NAMES = [f"<script>{RUNS}<-script>", *(text for text in EVIL if not set(text) & set("/\\\u2028"))]
 # What a record is found by, and what its shape fixes.
-FIXED = {"split", "role", "key", "prompt_id", "composition", "kind", "schema_version"}
+FIXED = {"split", "role", "key", "prompt_id", "composition", "kind", "schema_version", "select_by", "scored_by"}
 
 
 def evil_name(number):

