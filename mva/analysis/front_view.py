@@ -91,12 +91,14 @@ class FrontView:
     @property
     def disagreeing(self) -> tuple[str, ...]:
         """The values whose reward is an ensemble, which may disagree on a candidate's responses."""
-        return tuple(value for value in self.values if any(value in c.disagreement for c in self.candidates))
+        return tuple(
+            value for value in self.values if any(value in candidate.disagreement for candidate in self.candidates)
+        )
 
     @property
     def costs(self) -> tuple[str, ...]:
         """The side costs that were measured: all where there are responses, else none."""
-        return tuple(SIDE_COSTS) if any(c.side_costs for c in self.candidates) else ()
+        return tuple(SIDE_COSTS) if any(candidate.side_costs for candidate in self.candidates) else ()
 
     @property
     def on_front(self) -> list[CandidateView]:

@@ -101,17 +101,19 @@ def choose(run: RunFiles, view: FrontView, selection: Selection) -> Answer | Non
     if selection == ANY_CANDIDATE:
         return None
     utility = utilities(view, most=selection.most)
-    ranked = sorted((c for c in view.candidates if c.kind != BASE), key=lambda c: -utility[c.id])
+    combined = [candidate for candidate in view.candidates if candidate.kind != BASE]
+    ranked = sorted(combined, key=lambda candidate: -utility[candidate.id])
     held_out = {line["id"] for line in run.candidates if line["split"] == "test"}
     scored = [candidate for candidate in ranked if candidate.id in held_out]
     standings, n_prompts = _standings(run, view, selection, scored)
     if not standings:
         first = (scored or ranked or list(view.candidates))[0]
         return Answer(selection, first, not selection.limits, len(scored), (), {}, 0)
-    keeping = [c for c in scored if all(standing.verdict == "keeps" for standing in standings[c.id])]
-    broken = {c.id for c in scored if any(standing.verdict == "breaks" for standing in standings[c.id])}
-    nearest = max(scored, key=lambda c: min(standing.reach for standing in standings[c.id]))
-    undecided = tuple(c for c in scored if c not in keeping and c.id not in broken)
+    verdicts = {identifier: {standing.verdict for standing in row} for identifier, row in standings.items()}
+    keeping = [candidate for candidate in scored if verdicts[candidate.id] <= {"keeps"}]
+    unbroken = [candidate for candidate in scored if "breaks" not in verdicts[candidate.id]]
+    undecided = tuple(candidate for candidate in unbroken if candidate not in keeping)
+    nearest = max(scored, key=lambda candidate: min(standing.reach for standing in standings[candidate.id]))
     chosen = keeping[0] if keeping else nearest
     return Answer(selection, chosen, bool(keeping), len(keeping), undecided, standings, n_prompts)
 
@@ -158,7 +160,7 @@ def _standings(
     if not scored or not numbers or len(numbers) < len(columns):
         return {}, 0
     rows = [_against(limit, column) for limit, column in zip(selection.limits, numbers, strict=True)]
-    by_candidate = {c.id: tuple(row[k] for row in rows) for k, c in enumerate(scored)}
+    by_candidate = {candidate.id: tuple(row[k] for row in rows) for k, candidate in enumerate(scored)}
     return by_candidate, min(column.shape[1] for column in numbers)
 
 
@@ -170,8 +172,8 @@ def _numbers(run: RunFiles, view: FrontView, limit: Limit, scored: Sequence[Cand
     ids = [candidate.id for candidate in scored]
     if limit.kind == "cost":
         answers = Answers.of(run, ids, "test")
-        place = list(SIDE_COSTS).index(limit.name)
-        return answers.measured(costs_of)[:, :, place] if answers.n_independent > 1 else None
+        column = list(SIDE_COSTS).index(limit.name)
+        return answers.measured(costs_of)[:, :, column] if answers.n_independent > 1 else None
     if limit.kind == "score":
         rewards = prompt_rewards(run, ids, "test", [limit.name]) if ids else None
         return None if rewards is None else rewards[:, :, 0]

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from mva.analysis.front_view import FrontView, front_view
+from mva.analysis.front_view import CandidateView, FrontView, front_view
 from mva.analysis.prompt_rewards import pair_tables, prompt_rewards
 from mva.extrapolation.candidate import Candidate, coordinates
 from mva.runs.run_folder import RunFiles
@@ -75,8 +75,8 @@ def pair_agreement(run: RunFiles) -> list[ValueAgreement]:
     pairs = run.by_pairs
     if pairs is None:
         return []
-    view, other = front_view(run), front_view(pairs)
-    known = {candidate.id for candidate in other.candidates}
+    view = front_view(run)
+    known = {candidate.id for candidate in front_view(pairs).candidates}
     shared = [candidate for candidate in view.candidates if candidate.id in known]
     shared = [shared[k] for k in _spread(len(shared), MOST_SCORES // len(view.values))]
     ids = [candidate.id for candidate in shared]
@@ -112,18 +112,18 @@ def raw_correlations(run: RunFiles) -> dict[str, float]:
     """The raw rank correlation of each value alone, which takes no time; a value that can't be ranked is left out."""
     if run.by_pairs is None:
         return {}
-    other = {candidate.id: candidate for candidate in front_view(run.by_pairs).candidates}
+    scored_by_pairs = {candidate.id: candidate for candidate in front_view(run.by_pairs).candidates}
     view = front_view(run)
-    shared = [candidate for candidate in view.candidates if candidate.id in other]
+    shared = [candidate for candidate in view.candidates if candidate.id in scored_by_pairs]
     if len(shared) < FEWEST:
         return {}
-    measured = {
-        value: float(
-            spearman(*(np.array([c.scores[value] for c in side]) for side in (shared, [other[c.id] for c in shared])))
-        )
-        for value in view.values
-    }
+    counterparts = [scored_by_pairs[candidate.id] for candidate in shared]
+    measured = {value: float(spearman(_scores(shared, value), _scores(counterparts, value))) for value in view.values}
     return {value: rho for value, rho in measured.items() if not np.isnan(rho)}
+
+
+def _scores(candidates: Sequence[CandidateView], value: str) -> Floats:
+    return np.array([candidate.scores[value] for candidate in candidates])
 
 
 def spearman(first: Floats, second: Floats) -> Floats:
@@ -145,7 +145,7 @@ def _correlation(raw: Floats, draws: Floats) -> RankCorrelation:
 
 
 def _posterior(run: RunFiles, ids: Sequence[str], points: Floats, view: FrontView, seed: int) -> ScorePosterior | None:
-    # Each record has a seed of its own: equal ones would draw errors that go together.
+    # The records are drawn with different seeds: equal ones would correlate their errors.
     rewards = prompt_rewards(run, ids, "validation", view.values)
     return None if rewards is None else ScorePosterior.of(points, rewards, seed=seed)
 

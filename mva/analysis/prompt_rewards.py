@@ -20,7 +20,7 @@ def by_pairs(run: RunFiles) -> bool:
 def prompt_rewards(run: RunFiles, ids: Sequence[str], split: str, values: Sequence[str]) -> Floats | None:
     """Read the rewards of candidates, in the order of `ids`, on the prompts that all of them were scored on.
 
-    Prompts are sorted by name. Scores by preference pairs have each value's pairs on prompts of its own
+    Prompts are sorted by name. Of scores by preference pairs, each value has different prompts
     (`mva/statistics/unshared.py`). None where there are fewer than two prompts.
 
     Shape: `(n_candidates, n_prompts or n_clusters, n_values)`.

@@ -73,7 +73,7 @@ def check_rewards(
     limit: int | None = None,
     advance: Advance = lambda _done: None,
 ) -> Iterator[RewardCheck]:
-    """Check each reward on at most `limit` of its own held-out pairs, then on every source that speaks of its value.
+    """Check each reward on at most `limit` held-out pairs of its value, then on every source that labels that value.
 
     `advance` is called with 1 for each check.
 

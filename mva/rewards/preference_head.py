@@ -83,7 +83,7 @@ class PreferenceHead:
         return _read(folder, key, features)
 
     def _ensemble(self, context: RewardContext, head: FittedHead) -> HeadEnsemble:
-        """Fit the other members; they lie under an address of their own, so that the head's stays what it was."""
+        """Fit the other members; they are stored under another address, so that the head's address stays the same."""
         key, store = key_of({"ensemble": head.key, "members": self.members}), context.store
         with store.making("rewards", key, what=f"the ensemble of '{context.value}'"):
             folder = store.get("rewards", key)

@@ -108,7 +108,7 @@ def read_run(folder: Path) -> RunFiles:
 
 
 def _by_pairs(run: RunFiles) -> RunFiles | None:
-    """Read the second record, which has a ledger and a front of its own; the rest is the run's."""
+    """Read the second record: its ledger and front come from its folder, the rest from the run's."""
     home = run.folder / PAIRS
     lines = _lines(home, CANDIDATES, "id", "split")
     candidates = tuple(line for line in lines if FAILED not in line)

@@ -39,4 +39,4 @@ def test_many_candidates_in_one_batch_are_faster_than_one_after_the_other(genera
         ratio,
         f"SmolLM2's shapes, {N_TOKENS} tokens: {taken['apart']:.1f} and {taken['together']:.1f} CPU s",
     )
-    assert ratio > 1.2
+    assert ratio > 2
