@@ -112,6 +112,8 @@ def dilemmas(prompts):
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_both_kinds_are_spread_evenly_over_the_splits(split):
+    graded = [p for p in PROMPTS if p["split"] == split and topic(p) in FULLY_GRADED]
+    assert 0.35 <= dilemmas(graded) <= 0.65
     assert 0.35 <= dilemmas(PROMPTS) <= 0.78
     assert dilemmas([p for p in PROMPTS if p["split"] == split]) == pytest.approx(dilemmas(PROMPTS), abs=0.1)
 

@@ -40,7 +40,7 @@ def open_session(folder, *overrides):
 
 @pytest.mark.parametrize("option", sorted(path.stem for path in (conf_folder() / "model").glob("tiny_*.yaml")))
 def test_vectors_penalty_combinations_and_front_on_every_tiny_model(option, tmp_path):
-    session = open_session(tmp_path, f"model={option}", "estimator=correlation", "penalty.strength=100")
+    session = open_session(tmp_path, f"model={option}", "estimator=correlation", "trainer.recipe.steps=24")
     assert session.backbone.model.config.model_type == MODEL_TYPES[option]
     vectors = train_vectors(session, log=lambda _metrics, _step: None)
     dependence = Diagnostics(session, vectors, train_independently(session, vectors)).dependence()["pairs"][0]
