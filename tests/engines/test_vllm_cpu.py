@@ -102,7 +102,7 @@ def margins(model, prompt, tokens):
     return [float(row.max() - row[token]) for row, token in zip(rows, tokens, strict=True)]
 
 
-def test_greedy_responses_are_those_of_merged_weights(responder, requests, backbone, vectors):
+def test_greedy_responses_are_those_of_merged_weights(responder, requests, backbone, vectors, record_property):
     found = answers(responder, requests, GREEDY)
     near_ties = []
     for request in requests:
@@ -112,7 +112,7 @@ def test_greedy_responses_are_those_of_merged_weights(responder, requests, backb
         assert worst < NEAR_TIE, (request.coefficients, worst)
         if worst > 0:
             near_ties.append((request.id, worst))
-    print("near ties:", near_ties)  # noqa: T201  # the figure that docs/engines.md quotes
+    record_property("near ties", near_ties)  # the figure that docs/engines.md quotes
 
 
 def test_other_candidates_are_not_the_base(responder, requests):
@@ -139,13 +139,13 @@ def test_a_response_ends_with_the_stop_token_or_at_the_limit(responder, requests
     assert answers(responder, requests[:2], replace(GREEDY, max_new_tokens=1)) == {k: whole[k][:1] for k in (0, 1)}
 
 
-def test_logits_that_are_not_finite_fail_and_leave_their_neighbours_alone(engine, responder, requests):
+def test_logits_that_are_not_finite_fail_and_leave_their_neighbours_alone(engine, responder, requests, record_property):
     expected = answers(responder, requests, GREEDY)
     broken = [replace(request, id=100 + request.id, coefficients=(1e37, 1e37)) for request in requests[:3]]
     found = {response.id: response for response in responder.answer(iter([*broken, *requests]), GREEDY)}
     assert [found[request.id].failure for request in broken] == [NOT_FINITE] * 3
     assert {request.id: found[request.id].tokens for request in requests} == expected
-    print("restarts:", [server.restarts for server in engine.pool()._servers])  # noqa: T201  # not bounded: seen with -s
+    record_property("restarts", [server.restarts for server in engine.pool()._servers])  # shown, not bounded
 
 
 def test_two_sets_of_vectors_do_not_mix(engine, responder, vectors, requests):
